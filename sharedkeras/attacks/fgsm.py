@@ -1,0 +1,50 @@
+"""The fast gradient sign method."""
+
+import dataclasses
+
+from sharedkeras.attacks.attack import Attack, need_positive
+from sharedkeras.attacks.pgd import PGD
+from sharedkeras.math import norms
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FGSM(Attack):
+    """One step of steepest ascent of the cross-entropy, to the edge of the ball.
+
+        x_adv = clip(x + epsilon * direction(gradient)),  direction = sign for Linf
+
+    Args:
+        norm: "linf", "l2" or "l1".
+        epsilon: float above 0, the ball's size in units of an image in [0, 1].
+        eot_samples: int, draws of a randomised network for the gradient.
+
+    Raises:
+        ValueError: if a value is out of range.
+
+    Reference: I. Goodfellow, J. Shlens, C. Szegedy, "Explaining and harnessing adversarial examples",
+        2015.
+    """
+
+    norm: str = "linf"
+    epsilon: float = 8 / 255
+    eot_samples: int = 1
+
+    def __post_init__(self):
+        """Checks every value, so that a wrong one is seen before any work."""
+        norms.get(self.norm)
+        need_positive(epsilon=self.epsilon)
+
+    def run(self, classifier, x, y, **arguments):
+        """Crafts adversarial images; arguments and result as in `PGD.run`."""
+        return self._as_pgd().run(classifier, x, y, **arguments)
+
+    def _as_pgd(self):
+        # One projected step of size epsilon from the clean image is the whole method.
+        return PGD(
+            norm=self.norm,
+            epsilon=self.epsilon,
+            step_size=self.epsilon,
+            steps=1,
+            random_start=None,
+            eot_samples=self.eot_samples,
+        )

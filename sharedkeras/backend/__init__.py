@@ -1,0 +1,67 @@
+"""What `keras.ops` lacks, for each framework; the only place (with `export`) that imports one.
+
+Every backend module offers the same names:
+
+- `value_and_grad(fn, x)`: value, auxiliary output and input gradient of `fn`.
+- `TrainStep`: the mixin that crafts the views before Keras's own train step.
+- `compile(fn)`: `fn` as a compiled graph.
+- `repeat(steps, body, carry)`: a loop inside a traced function.
+- `COMPILED_LOOPS`: whether a loop inside a compiled function is as fast as its body.
+- `is_tracing(x)`: whether `x` belongs to a graph being traced.
+- `version()`: the framework's version string.
+- `devices()`: how many devices of the preferred kind there are.
+"""
+
+import keras
+
+_NAME = keras.config.backend()
+
+if _NAME == "tensorflow":
+    from sharedkeras.backend.tensorflow import (
+        COMPILED_LOOPS,
+        TrainStep,
+        compile,
+        deterministic,
+        is_tracing,
+        repeat,
+        value_and_grad,
+        version,
+    )
+elif _NAME == "jax":
+    from sharedkeras.backend.jax import (
+        COMPILED_LOOPS,
+        TrainStep,
+        compile,
+        deterministic,
+        is_tracing,
+        repeat,
+        value_and_grad,
+        version,
+    )
+elif _NAME == "torch":
+    from sharedkeras.backend.torch import (
+        COMPILED_LOOPS,
+        TrainStep,
+        compile,
+        deterministic,
+        is_tracing,
+        repeat,
+        value_and_grad,
+        version,
+    )
+else:
+    raise ImportError(
+        "sharedkeras runs on the Keras backends tensorflow, jax and torch. "
+        f"Received: KERAS_BACKEND={_NAME}"
+    )
+
+__all__ = [
+    "COMPILED_LOOPS",
+    "TrainStep",
+    "compile",
+    "deterministic",
+    "is_tracing",
+    "repeat",
+    "value_and_grad",
+    "version",
+]

@@ -1,0 +1,73 @@
+"""The TensorFlow backend."""
+
+import functools
+
+import tensorflow as tf
+from keras import ops
+
+COMPILED_LOOPS = True
+
+
+def version():
+    """Returns the framework's name and version, for reports."""
+    return f"tensorflow {tf.__version__}"
+
+
+def deterministic():
+    """Makes every operation return the same bits for the same input."""
+    tf.config.experimental.enable_op_determinism()
+
+
+def value_and_grad(fn, x):
+    """Computes a scalar function and its gradient with respect to its input.
+
+    Only `x` is watched: the tape records nothing for the weights, whose gradients no attack needs.
+
+    Args:
+        fn: `fn(x) -> (scalar, aux)`.
+        x: tensor of any shape.
+
+    Returns:
+        `((scalar, aux), gradient)`, the gradient with the shape of `x`. Where the function does not
+        depend on `x` the gradient is zero.
+    """
+    x = tf.convert_to_tensor(x)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(x)
+        value, aux = fn(x)
+    gradient = tape.gradient(value, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return (value, aux), gradient
+
+
+def compile(fn):
+    """Returns `fn` as a graph, traced once for each combination of shapes."""
+    # The partial hides the code object by which TensorFlow counts retracing: closures made of the same
+    # lines are different functions, and its warning about them would be false.
+    return tf.function(functools.partial(fn), autograph=False)
+
+
+def is_tracing(x=None):
+    """Tells whether a graph is being traced at the moment."""
+    return tf.inside_function()
+
+
+def repeat(steps, body, carry):
+    """Runs `carry = body(i, carry)` for `i` in `0 .. steps - 1`.
+
+    Args:
+        steps: int or scalar int32 tensor, at least 0.
+        body: pure function `(i, carry) -> carry`; shapes and types of `carry` do not change.
+        carry: nested structure of tensors.
+
+    Returns:
+        The last `carry`.
+    """
+    return ops.fori_loop(0, steps, body, carry)
+
+
+class TrainStep:
+    """Mixin for `keras.Model`: crafts the views, then takes Keras's own train step on them."""
+
+    def train_step(self, data):
+        """Crafts, then trains; the weights' gradients never pass through the attack."""
+        return super().train_step(self.craft(data))

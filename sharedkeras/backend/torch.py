@@ -1,0 +1,61 @@
+"""The PyTorch backend."""
+
+import torch
+from keras import ops, tree
+
+COMPILED_LOOPS = True
+
+
+def version():
+    """Returns the framework's name and version, for reports."""
+    return f"torch {torch.__version__}"
+
+
+def deterministic():
+    """Makes every operation return the same bits for the same input."""
+    torch.use_deterministic_algorithms(True)
+
+
+def value_and_grad(fn, x):
+    """Computes a scalar function and its gradient with respect to its input.
+
+    Args:
+        fn: `fn(x) -> (scalar, aux)`.
+        x: tensor of any shape.
+
+    Returns:
+        `((scalar, aux), gradient)`, detached, the gradient with the shape of `x`.
+    """
+    x = ops.convert_to_tensor(x).detach().requires_grad_(True)
+    with torch.enable_grad():
+        value, aux = fn(x)
+        gradient = torch.autograd.grad(value, x, allow_unused=True)[0]
+    detach = lambda t: t.detach() if isinstance(t, torch.Tensor) else t  # noqa: E731
+    if gradient is None:
+        gradient = torch.zeros_like(x)
+    return (value.detach(), tree.map_structure(detach, aux)), gradient.detach()
+
+
+def compile(fn):
+    """Returns `fn` itself: eager PyTorch needs no compilation."""
+    return fn
+
+
+def is_tracing(x=None):
+    """Tells whether a graph is being traced; never the case in eager PyTorch."""
+    return False
+
+
+def repeat(steps, body, carry):
+    """Runs `carry = body(i, carry)` for `i` in `0 .. steps - 1`; see the TensorFlow backend."""
+    for i in range(int(steps)):
+        carry = body(ops.convert_to_tensor(i, dtype="int32"), carry)
+    return carry
+
+
+class TrainStep:
+    """Mixin for `keras.Model`: crafts the views, then takes Keras's own train step on them."""
+
+    def train_step(self, data):
+        """Crafts, then trains; the weights' gradients never pass through the attack."""
+        return super().train_step(self.craft(data))

@@ -1,0 +1,5 @@
+"""Layers of our own."""
+
+from sharedkeras.layers.gaussian_stochastic import GaussianStochastic
+
+__all__ = ["GaussianStochastic"]

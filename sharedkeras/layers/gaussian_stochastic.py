@@ -1,0 +1,118 @@
+"""The stochastic layer that parameterises p(z|x)."""
+
+import keras
+from keras import ops
+
+_PARAMETERISATIONS = ("softplus", "log_variance")
+
+
+@keras.saving.register_keras_serializable(package="sharedkeras")
+class GaussianStochastic(keras.layers.Layer):
+    """Maps features to a diagonal Gaussian and, in training, to a sample of it.
+
+    One dense layer of `2 * units` outputs is split into a mean and a raw scale. In training the latent
+    is a reparameterised sample, otherwise the mean, so that a trained network is deterministic.
+
+        mean, raw = split(W h + b),  scale = softplus(raw + shift) + floor
+        z = mean + scale * noise in training,  z = mean otherwise
+
+    `shift` makes the scale small but not zero before training: at the default of -2.25 it is 0.1.
+    With `parameterisation="log_variance"`, `scale = exp((raw + shift) / 2) + floor`.
+
+    Args:
+        units: int, latent dimensions, at least 1.
+        shift: float added to the raw scale.
+        floor: float at least 0, the smallest scale; bounds the divergences made of it.
+        parameterisation: "softplus" or "log_variance".
+        sample_at_inference: whether to sample outside training too. Such a network is random, and only
+            an attack with expectation over transformations judges it.
+        seed: int or `keras.random.SeedGenerator`.
+
+    Call arguments:
+        features: `(batch, d)` tensor.
+        training: bool.
+
+    Returns:
+        `(z, mean, scale)`, each `(batch, units)`.
+
+    Raises:
+        ValueError: if `units`, `floor` or `parameterisation` is out of range.
+
+    Reference: X. Yu et al., "Improving Adversarial Robustness by Learning Shared Information", 2022,
+        section 4.1; D. Kingma, M. Welling, "Auto-Encoding Variational Bayes", 2014.
+    """
+
+    def __init__(
+        self,
+        units,
+        *,
+        shift=-2.25,
+        floor=1e-4,
+        parameterisation="softplus",
+        sample_at_inference=False,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if not isinstance(units, int) or units < 1:
+            raise ValueError(f"`units` must be an int of at least 1. Received: units={units}")
+        if floor < 0:
+            raise ValueError(f"`floor` must be at least 0. Received: floor={floor}")
+        if parameterisation not in _PARAMETERISATIONS:
+            raise ValueError(
+                f"Unknown parameterisation; known are {list(_PARAMETERISATIONS)}. "
+                f"Received: parameterisation={parameterisation!r}"
+            )
+        self.units = units
+        self.shift = shift
+        self.floor = floor
+        self.parameterisation = parameterisation
+        self.sample_at_inference = sample_at_inference
+        self.seed = seed
+        self.seed_generator = (
+            seed
+            if isinstance(seed, keras.random.SeedGenerator)
+            else keras.random.SeedGenerator(seed)
+        )
+        self.projection = keras.layers.Dense(
+            2 * units,
+            kernel_initializer="glorot_uniform",
+            name="projection",
+            dtype=self.dtype_policy,
+        )
+
+    def build(self, input_shape):
+        """Creates the dense layer's weights for features of the given width."""
+        self.projection.build(input_shape)
+        self.built = True
+
+    def call(self, features, training=False):
+        """Computes the latent, its mean and its scale."""
+        mean, raw = ops.split(self.projection(features), 2, axis=-1)
+        raw = raw + self.shift
+        scale = ops.softplus(raw) if self.parameterisation == "softplus" else ops.exp(0.5 * raw)
+        scale = scale + self.floor
+        if not training and not self.sample_at_inference:
+            return mean, mean, scale
+        noise = keras.random.normal(
+            ops.shape(mean), dtype=self.compute_dtype, seed=self.seed_generator
+        )
+        return mean + scale * noise, mean, scale
+
+    def compute_output_shape(self, input_shape):
+        """Returns the three shapes `(batch, units)`."""
+        shape = (*input_shape[:-1], self.units)
+        return shape, shape, shape
+
+    def get_config(self):
+        """Returns the arguments that make an equal layer."""
+        seed = None if isinstance(self.seed, keras.random.SeedGenerator) else self.seed
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "shift": self.shift,
+            "floor": self.floor,
+            "parameterisation": self.parameterisation,
+            "sample_at_inference": self.sample_at_inference,
+            "seed": seed,
+        }

@@ -1,0 +1,22 @@
+"""Cross-entropy of labels and logits."""
+
+from keras import ops
+
+
+def cross_entropy(y, logits):
+    """Computes the cross-entropy of integer labels and logits.
+
+    Log-softmax and one gather: no probability is formed, so no logit is too large.
+
+        CE = -log softmax(z)_y
+
+    Args:
+        y: `(batch,)` integer labels.
+        logits: `(batch, K)` tensor.
+
+    Returns:
+        `(batch,)` tensor, at least 0.
+    """
+    log_probability = ops.log_softmax(logits, axis=-1)
+    y = ops.cast(ops.convert_to_tensor(y), "int32")
+    return -ops.take_along_axis(log_probability, y[:, None], axis=-1)[:, 0]

@@ -1,0 +1,30 @@
+"""Attack losses by name."""
+
+from sharedkeras.losses.cross_entropy import cross_entropy
+from sharedkeras.losses.margin import dlr, margin
+
+_LOSSES = {"ce": cross_entropy, "dlr": dlr, "margin": margin}
+
+
+def names():
+    """Lists the names that `get` knows."""
+    return sorted(_LOSSES)
+
+
+def get(loss):
+    """Finds an attack's loss by name; a callable is returned as it is.
+
+    Args:
+        loss: "ce", "dlr", "margin", or `loss(y, logits) -> (batch,)`.
+
+    Returns:
+        `loss(y, logits) -> (batch,)`.
+
+    Raises:
+        ValueError: if there is no such loss.
+    """
+    if callable(loss):
+        return loss
+    if loss not in _LOSSES:
+        raise ValueError(f"Unknown loss; known are {names()}. Received: loss={loss!r}")
+    return _LOSSES[loss]

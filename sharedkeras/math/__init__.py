@@ -1,0 +1,1 @@
+"""Norms, kernels and counter-based random numbers."""

@@ -1,0 +1,74 @@
+"""Pieces that the networks share, with the settings of the usual PyTorch recipes."""
+
+from keras import initializers, layers
+
+from sharedkeras.layers import GaussianStochastic
+
+
+def conv(filters, kernel_size=3, *, strides=1, padding=1, name, use_bias=False):
+    """Returns a function that applies a convolution padded as PyTorch pads it.
+
+    Keras's `padding="same"` with stride 2 pads an even size only at the bottom and right; PyTorch pads
+    every side and then strides, which gives other numbers. Kernels are He normal in fan-out.
+
+    Args:
+        filters: int, output channels.
+        kernel_size: int, side of the kernel.
+        strides: int.
+        padding: int, zeros added on every side.
+        name: str, the layer's name; a padding layer is called `<name>_pad`.
+        use_bias: bool.
+
+    Returns:
+        Function from `(batch, H, W, C)` to the convolved tensor.
+    """
+    same = padding > 0 and strides == 1 and kernel_size == 2 * padding + 1
+    layer = layers.Conv2D(
+        filters,
+        kernel_size,
+        strides=strides,
+        padding="same" if same else "valid",
+        use_bias=use_bias,
+        kernel_initializer=initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
+        name=name,
+    )
+
+    def apply(x):
+        if padding and not same:
+            x = layers.ZeroPadding2D(padding, name=f"{name}_pad")(x)
+        return layer(x)
+
+    return apply
+
+
+def batch_norm(name):
+    """Returns batch normalisation with PyTorch's settings: momentum 0.9 in Keras's sense, epsilon 1e-5.
+
+    One difference stays: PyTorch's moving variance takes the unbiased estimate of a batch, Keras's the
+    biased one, a factor of n / (n - 1) with n the pixels of the batch.
+    """
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)
+
+
+def dense(units, name, **kwargs):
+    """Returns a dense layer initialised as PyTorch's weights are (its biases start at zero here)."""
+    initializer = initializers.VarianceScaling(1.0 / 3.0, "fan_in", "uniform")
+    return layers.Dense(units, kernel_initializer=initializer, name=name, **kwargs)
+
+
+def head(features, num_classes, latent_dim, latent_options=None):
+    """Applies the stochastic layer, if asked for, and the last dense layer.
+
+    Args:
+        features: `(batch, d)` tensor.
+        num_classes: int.
+        latent_dim: int or None; None leaves out the stochastic layer.
+        latent_options: dict of arguments of `GaussianStochastic`, or None.
+
+    Returns:
+        `(batch, num_classes)` logits.
+    """
+    if latent_dim is not None:
+        options = latent_options or {}
+        features, _, _ = GaussianStochastic(latent_dim, name="latent", **options)(features)
+    return dense(num_classes, "logits")(features)

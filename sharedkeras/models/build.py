@@ -1,0 +1,65 @@
+"""Networks by name."""
+
+import functools
+import re
+
+from sharedkeras.models.cnn import cnn
+from sharedkeras.models.resnet import resnet18
+from sharedkeras.models.wide_resnet import wide_resnet
+
+_BUILDERS = {"cnn": cnn, "resnet18": resnet18}
+_LATENT_DIMS = {"cnn": 128, "resnet18": 256}
+_WIDE_LATENT_DIM = 320
+_WIDE = re.compile(r"wrn-(\d+)-(\d+)")
+
+
+def names():
+    """Lists the names that `build` knows; `wrn-<depth>-<width>` stands for a family."""
+    return [*sorted(_BUILDERS), "wrn-34-10", "wrn-<depth>-<width>"]
+
+
+def _builder(name):
+    if name in _BUILDERS:
+        return _BUILDERS[name]
+    match = _WIDE.fullmatch(str(name))
+    if match:
+        return functools.partial(wide_resnet, int(match[1]), int(match[2]))
+    raise ValueError(f"Unknown network; known are {names()}. Received: name={name!r}")
+
+
+def latent_dim_of(name):
+    """Returns the size of the stochastic layer that the paper gives this network (section 4.1)."""
+    _builder(name)
+    return _LATENT_DIMS.get(name, _WIDE_LATENT_DIM)
+
+
+def build(name, *, input_shape, num_classes, latent_dim=None, **options):
+    """Builds a network by name.
+
+    Args:
+        name: one of `names()`: "cnn", "resnet18", "wrn-34-10", or any "wrn-<depth>-<width>".
+        input_shape: tuple `(H, W, C)` of ints.
+        num_classes: int, at least 2.
+        latent_dim: int, units of the Gaussian stochastic layer before the last dense layer, or None for
+            a network without one.
+        **options: further arguments of the network's own function, such as `latent_options`.
+
+    Returns:
+        `keras.Model` from `(batch, H, W, C)` images in [0, 1] to `(batch, num_classes)` logits. The
+        stochastic layer is called "latent", the layer before it "features".
+
+    Raises:
+        ValueError: if the name is unknown or a size out of range.
+    """
+    builder = _builder(name)
+    if len(input_shape) != 3 or any(not isinstance(s, int) or s < 1 for s in input_shape):
+        raise ValueError(
+            f"`input_shape` must be (height, width, channels). Received: input_shape={input_shape}"
+        )
+    if not isinstance(num_classes, int) or num_classes < 2:
+        raise ValueError(
+            f"`num_classes` must be an int of at least 2. Received: num_classes={num_classes}"
+        )
+    return builder(
+        input_shape=tuple(input_shape), num_classes=num_classes, latent_dim=latent_dim, **options
+    )

@@ -1,0 +1,185 @@
+"""The read-only view of a network that attacks see."""
+
+import keras
+from keras import ops
+
+from sharedkeras import backend
+
+
+class FrozenClassifier:
+    """A network with constant weights, in inference mode, whose layer state is passed along.
+
+    Attacks call the network inside compiled loops. There a Keras model is a trap: its call would move
+    BatchNorm's statistics, leak tracers, or read stale weights inside nested scopes. This view calls it
+    statelessly: the weights are constants, the state (of random layers) goes in and comes out.
+
+    Args:
+        network: `keras.Model` from images in [0, 1] to logits.
+        select: str or int, which output to attack, where the network has several.
+
+    Raises:
+        TypeError: if `network` is no Keras model.
+        ValueError: if it has several outputs and `select` names none of them.
+    """
+
+    def __init__(self, network, select=None):
+        if not isinstance(network, keras.Model):
+            raise TypeError(
+                "`network` must be a keras.Model from images to logits. "
+                f"Received: network={network!r} of type {type(network).__name__}"
+            )
+        self.network = network
+        self.select = select
+        self.parameters = [
+            ops.stop_gradient(ops.convert_to_tensor(v)) for v in network.trainable_variables
+        ]
+        self.state = [ops.convert_to_tensor(v) for v in network.non_trainable_variables]
+        self._compiled = {}
+        self._pick(getattr(network, "output", None))
+
+    @property
+    def random(self):
+        """Whether the network has random layers, whose state advances from call to call."""
+        return any("seed_generator" in v.path for v in self.network.non_trainable_variables)
+
+    @property
+    def num_classes(self):
+        """The number of logits, or None where the network does not say."""
+        output = self._pick(getattr(self.network, "output", None))
+        return None if output is None else output.shape[-1]
+
+    @property
+    def input_shape(self):
+        """The shape `(H, W, C)` of an image, or None where the network does not say."""
+        shape = getattr(self.network, "input_shape", None)
+        return tuple(shape[1:]) if isinstance(shape, tuple) else None
+
+    def __call__(self, x, state=None):
+        """Computes the logits.
+
+        Args:
+            x: `(batch, H, W, C)` tensor.
+            state: list of tensors that an earlier call returned; by default the network's own.
+
+        Returns:
+            `(logits, state)`: `(batch, K)` tensor and the state after the call.
+        """
+        state = self.state if state is None else state
+        outputs, state = self.network.stateless_call(self.parameters, state, x, training=False)
+        return self._pick(outputs), state
+
+    def tap(self, layer):
+        """Returns a view of the same network whose output is a layer's activation.
+
+        Args:
+            layer: str, the layer's name.
+
+        Returns:
+            `FrozenClassifier` that gives the layer's output (the first, if it has several).
+        """
+        output = self.network.get_layer(layer).output
+        if isinstance(output, list | tuple):
+            output = output[0]
+        return FrozenClassifier(keras.Model(self.network.inputs, output))
+
+    def compiled(self, key, fn):
+        """Compiles a function of this classifier, once for each key.
+
+        Args:
+            key: hashable; equal keys mean equal functions.
+            fn: `fn(classifier, *args)`, pure.
+
+        Returns:
+            Function of `*args`. The weights are passed as arguments, not baked into the graph.
+        """
+        if key not in self._compiled:
+
+            def call(parameters, *args):
+                view = object.__new__(FrozenClassifier)
+                view.__dict__.update(self.__dict__)
+                view.parameters = parameters
+                return fn(view, *args)
+
+            self._compiled[key] = backend.compile(call)
+        graph = self._compiled[key]
+        return lambda *args: graph(self.parameters, *args)
+
+    def apply(self, key, fn, *args):
+        """Calls `fn(classifier, *args)`: compiled, or as part of a graph that is being traced.
+
+        Args:
+            key: hashable; equal keys mean equal functions.
+            fn: pure function `(classifier, *args)`.
+            *args: nested structures of tensors.
+
+        Returns:
+            What `fn` returns.
+        """
+        return fn(self, *args) if backend.is_tracing(args) else self.compiled(key, fn)(*args)
+
+    def predict(self, x):
+        """Computes the logits of one batch in a compiled graph.
+
+        Args:
+            x: `(batch, H, W, C)` array or tensor.
+
+        Returns:
+            `(batch, K)` tensor.
+        """
+        x = ops.convert_to_tensor(x)
+        return self.apply("predict", lambda view, x, state: view(x, state)[0], x, self.state)
+
+    def iterate(self, key, step, carry, constants, begin, end):
+        """Runs `carry = step(classifier, i, carry, constants)` for i in `begin .. end - 1`.
+
+        Inside a graph that is being traced this is a loop of that graph. Outside, the loop is compiled
+        once for any `begin` and `end`; where compiled loops are slow (JAX on a CPU) the step is
+        compiled and called from Python.
+
+        Args:
+            key: hashable that names the step; equal keys mean equal steps.
+            step: pure function `(classifier, i, carry, constants) -> carry`.
+            carry: nested structure of tensors.
+            constants: nested structure of tensors that the step reads.
+            begin: int, the first iteration's number.
+            end: int, one past the last iteration's number.
+
+        Returns:
+            The last `carry`.
+        """
+        if backend.is_tracing((carry, constants)):
+            return backend.repeat(
+                end - begin, lambda i, c: step(self, i + begin, c, constants), carry
+            )
+        if not backend.COMPILED_LOOPS:
+            one = self.compiled(("step", key), step)
+            for i in range(begin, end):
+                carry = one(ops.convert_to_tensor(i, dtype="int32"), carry, constants)
+            return carry
+
+        def loop(view, begin, end, carry, constants):
+            return backend.repeat(
+                end - begin, lambda i, c: step(view, i + begin, c, constants), carry
+            )
+
+        bounds = (ops.convert_to_tensor(i, dtype="int32") for i in (begin, end))
+        return self.compiled(("loop", key), loop)(*bounds, carry, constants)
+
+    def _pick(self, outputs):
+        if isinstance(outputs, dict):
+            if self.select not in outputs:
+                raise ValueError(
+                    f"The network has the outputs {sorted(outputs)}; `select` must name one. "
+                    f"Received: select={self.select!r}"
+                )
+            return outputs[self.select]
+        if isinstance(outputs, list | tuple):
+            if len(outputs) == 1 and self.select is None:
+                return outputs[0]
+            if not isinstance(self.select, int) or not -len(outputs) <= self.select < len(outputs):
+                raise ValueError(
+                    f"The network has {len(outputs)} outputs; `select` must be the number of one. "
+                    f"Received: select={self.select!r}"
+                )
+            return outputs[self.select]
+        return outputs

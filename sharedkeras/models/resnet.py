@@ -1,0 +1,50 @@
+"""ResNet-18 for small images."""
+
+import keras
+from keras import layers
+
+from sharedkeras.models.blocks import batch_norm, conv, head
+
+
+def _basic_block(x, filters, strides, name):
+    y = conv(filters, strides=strides, name=f"{name}_conv1")(x)
+    y = layers.ReLU(name=f"{name}_relu1")(batch_norm(f"{name}_bn1")(y))
+    y = batch_norm(f"{name}_bn2")(conv(filters, name=f"{name}_conv2")(y))
+    if strides != 1 or x.shape[-1] != filters:
+        x = conv(filters, 1, strides=strides, padding=0, name=f"{name}_shortcut")(x)
+        x = batch_norm(f"{name}_shortcut_bn")(x)
+    return layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([y, x]))
+
+
+def resnet18(
+    input_shape=(32, 32, 3),
+    num_classes=10,
+    *,
+    latent_dim=None,
+    latent_options=None,
+    name="resnet18",
+):
+    """Builds the ResNet-18 used for CIFAR: 3x3 stem without max pooling, widths 64 to 512.
+
+    The paper's stochastic layer of 2 x 256 stands before the last dense layer.
+
+    Args:
+        input_shape: tuple `(H, W, C)`.
+        num_classes: int, at least 2.
+        latent_dim: int, units of the stochastic layer, or None for none.
+        latent_options: dict of arguments of `GaussianStochastic`.
+        name: str.
+
+    Returns:
+        `keras.Model` from `(batch, H, W, C)` images in [0, 1] to `(batch, num_classes)` logits.
+
+    Reference: K. He et al., "Deep residual learning for image recognition", 2016.
+    """
+    x = inputs = keras.Input(input_shape, name="images")
+    x = layers.ReLU(name="stem_relu")(batch_norm("stem_bn")(conv(64, name="stem")(x)))
+    for stage, filters in enumerate((64, 128, 256, 512), start=1):
+        for block in (1, 2):
+            strides = 2 if stage > 1 and block == 1 else 1
+            x = _basic_block(x, filters, strides, f"stage{stage}_block{block}")
+    x = layers.GlobalAveragePooling2D(name="features")(x)
+    return keras.Model(inputs, head(x, num_classes, latent_dim, latent_options), name=name)

@@ -1,0 +1,67 @@
+"""Wide residual networks."""
+
+import keras
+from keras import layers
+
+from sharedkeras.models.blocks import batch_norm, conv, head
+
+
+def _block(x, filters, strides, dropout, name):
+    same = x.shape[-1] == filters
+    active = layers.ReLU(name=f"{name}_relu1")(batch_norm(f"{name}_bn1")(x))
+    y = conv(filters, strides=strides, name=f"{name}_conv1")(active)
+    y = layers.ReLU(name=f"{name}_relu2")(batch_norm(f"{name}_bn2")(y))
+    if dropout:
+        y = layers.Dropout(dropout, name=f"{name}_dropout")(y)
+    y = conv(filters, name=f"{name}_conv2")(y)
+    # Where the width changes the shortcut starts after the activation, elsewhere before it.
+    if not same:
+        x = conv(filters, 1, strides=strides, padding=0, name=f"{name}_shortcut")(active)
+    return layers.Add(name=f"{name}_add")([x, y])
+
+
+def wide_resnet(
+    depth=34,
+    width=10,
+    input_shape=(32, 32, 3),
+    num_classes=10,
+    *,
+    latent_dim=None,
+    latent_options=None,
+    dropout=0.0,
+    name=None,
+):
+    """Builds a wide residual network with pre-activation blocks, WRN-34-10 by default.
+
+    The paper's stochastic layer of 2 x 320 stands before the last dense layer.
+
+    Args:
+        depth: int, 6 n + 4 with n at least 1.
+        width: int, factor on the widths 16, 32, 64.
+        input_shape: tuple `(H, W, C)`.
+        num_classes: int, at least 2.
+        latent_dim: int, units of the stochastic layer, or None for none.
+        latent_options: dict of arguments of `GaussianStochastic`.
+        dropout: float in [0, 1), inside the blocks.
+        name: str; by default `wrn-<depth>-<width>`.
+
+    Returns:
+        `keras.Model` from `(batch, H, W, C)` images in [0, 1] to `(batch, num_classes)` logits.
+
+    Raises:
+        ValueError: if `depth` is not 6 n + 4.
+
+    Reference: S. Zagoruyko, N. Komodakis, "Wide residual networks", 2016.
+    """
+    if depth < 10 or (depth - 4) % 6:
+        raise ValueError(f"`depth` must be 6 n + 4, such as 28 or 34. Received: depth={depth}")
+    x = inputs = keras.Input(input_shape, name="images")
+    x = conv(16, name="stem")(x)
+    for stage, filters in enumerate((16, 32, 64), start=1):
+        for block in range(1, (depth - 4) // 6 + 1):
+            strides = 2 if stage > 1 and block == 1 else 1
+            x = _block(x, filters * width, strides, dropout, f"stage{stage}_block{block}")
+    x = layers.ReLU(name="final_relu")(batch_norm("final_bn")(x))
+    x = layers.GlobalAveragePooling2D(name="features")(x)
+    logits = head(x, num_classes, latent_dim, latent_options)
+    return keras.Model(inputs, logits, name=name or f"wrn-{depth}-{width}")

@@ -1,0 +1,28 @@
+"""Objectives by name."""
+
+from sharedkeras.objectives.shared_information import SharedInformation
+from sharedkeras.objectives.standard import Standard
+
+_OBJECTIVES = {"shared-information": SharedInformation, "standard": Standard}
+
+
+def names():
+    """Lists the names that `get` knows."""
+    return sorted(_OBJECTIVES)
+
+
+def get(name):
+    """Finds an objective's class by its name.
+
+    Args:
+        name: one of `names()`.
+
+    Returns:
+        The class.
+
+    Raises:
+        ValueError: if there is no such objective.
+    """
+    if name not in _OBJECTIVES:
+        raise ValueError(f"Unknown objective; known are {names()}. Received: name={name!r}")
+    return _OBJECTIVES[name]

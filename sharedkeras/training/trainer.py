@@ -1,0 +1,132 @@
+"""The Keras model that trains a network on an objective."""
+
+from collections.abc import Mapping
+
+import keras
+from keras import ops
+
+from sharedkeras import backend
+from sharedkeras.losses import cross_entropy
+from sharedkeras.math import random
+from sharedkeras.models import FrozenClassifier
+
+
+class RobustTrainer(backend.TrainStep, keras.Model):
+    """Wraps a network for training and is thrown away afterwards.
+
+    Each train step crafts the objective's views inside the graph, in inference mode and with the
+    weights held constant, then takes Keras's own train step on them: the network runs each view once in
+    training mode, clean first. BatchNorm so sees two batches, and its statistics never see a gradient
+    step of the attack. Every term of the loss is logged.
+
+    All randomness follows from `seed`: the attack's draws are keyed by (seed, update, example), which is
+    what makes a resumed run end where an unbroken one does.
+
+    Args:
+        network: `keras.Model` from `(batch, H, W, C)` images in [0, 1] to `(batch, K)` logits.
+        objective: an `Objective`.
+        seed: int.
+        weight_decay: float at least 0; adds `weight_decay / 2 * sum of squares` of all trainable
+            variables to the loss, whose gradient is the coupled decay of PyTorch's SGD.
+        augment: `augment(x, key, index) -> x`, applied in graph before the attack, or None.
+
+    Raises:
+        ValueError: if the network has no layer that the objective taps, or a value is out of range.
+
+    Reference: X. Yu et al., "Improving Adversarial Robustness by Learning Shared Information", 2022,
+        Algorithm 1.
+    """
+
+    def __init__(self, network, objective, *, seed=0, weight_decay=0.0, augment=None):
+        super().__init__(name="robust_trainer")
+        if not weight_decay >= 0:
+            raise ValueError(
+                f"`weight_decay` must be at least 0. Received: weight_decay={weight_decay}"
+            )
+        layers = {layer.name for layer in network.layers}
+        missing = [tap for tap in objective.taps if tap not in layers]
+        if missing:
+            raise ValueError(
+                f"{type(objective).__name__} reads the layers {list(objective.taps)}, and the network "
+                f"has no {missing}; build it with `latent_dim=...`. "
+                f"Received: network={network.name!r} with layers {sorted(layers)}"
+            )
+        self.network = network
+        self.objective = objective
+        self.weight_decay = weight_decay
+        self.augment = augment
+        self.root_seed = seed
+        taps = {tap: network.get_layer(tap).output for tap in objective.taps}
+        self._forward = keras.Model(network.inputs, {"logits": network.output, **taps})
+        # Keras tracks these lists, so that they are trained, saved and restored with the rest.
+        self._objective_layers = list(objective.layers)
+        self._objective_variables = list(objective.variables)
+        self.epoch = self.add_weight(
+            shape=(), initializer="zeros", dtype="int32", trainable=False, name="epoch"
+        )
+        self.update = self.add_weight(
+            shape=(), initializer="zeros", dtype="int32", trainable=False, name="update"
+        )
+        self._terms = {name: keras.metrics.Mean(name=name) for name in self._term_names()}
+        self._natural = keras.metrics.Mean(name="accuracy")
+        self.built = True
+
+    def craft(self, data):
+        """Makes the views and targets of one batch; runs inside the train step's graph.
+
+        Args:
+            data: `(x, y)` with `y` labels `(batch,)` or a mapping with `"label"` and `"index"`.
+
+        Returns:
+            `(views, targets)`.
+        """
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+        if weight is not None:
+            raise ValueError("Sample weights are not supported. Received: sample_weight")
+        targets = dict(y) if isinstance(y, Mapping) else {"label": y}
+        targets["label"] = ops.cast(targets["label"], "int32")
+        key = random.key(self.root_seed, "train", self.update.value)
+        index = targets.get("index")
+        if index is None:
+            index = ops.arange(ops.shape(x)[0], dtype="int32")
+            targets["index"] = index
+        x = ops.cast(x, keras.config.floatx())
+        if self.augment is not None:
+            x = self.augment(x, random.key(key, "augment"), index)
+        classifier = FrozenClassifier(self.network)
+        views, targets = self.objective.views(classifier, x, targets, random.key(key, "attack"))
+        self.update.assign(self.update.value + 1)
+        return {name: ops.stop_gradient(view) for name, view in views.items()}, targets
+
+    def call(self, views, training=False):
+        """Runs the network on each view, or on plain images for evaluation."""
+        if not isinstance(views, Mapping):
+            return self.network(views, training=training)
+        return {name: self._forward(x, training=training) for name, x in views.items()}
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Computes the objective's loss and keeps its terms for the log."""
+        if not training:
+            label = y["label"] if isinstance(y, Mapping) else y
+            correct = ops.argmax(y_pred, axis=-1) == ops.cast(label, "int32")
+            self._natural.update_state(ops.cast(correct, "float32"))
+            return ops.mean(cross_entropy(label, y_pred))
+        terms = dict(self.objective.loss(y, y_pred, epoch=self.epoch.value))
+        loss = terms.pop("loss")
+        if self.weight_decay:
+            squares = [ops.sum(ops.square(v)) for v in self.trainable_variables]
+            terms["weight_decay"] = 0.5 * self.weight_decay * sum(squares)
+            loss = loss + terms["weight_decay"]
+        for name, value in terms.items():
+            if name in self._terms:
+                self._terms[name].update_state(value)
+        return loss
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Returns the loss and its terms in training, the loss and the accuracy in evaluation."""
+        foreign = {"accuracy"} if isinstance(y_pred, Mapping) else set(self._terms)
+        return {k: v for k, v in self.get_metrics_result().items() if k not in foreign}
+
+    def _term_names(self):
+        decay = ("weight_decay",) if self.weight_decay else ()
+        return (*getattr(self.objective, "terms", ()), *decay)
