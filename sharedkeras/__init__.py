@@ -1,6 +1,16 @@
 """Train, judge and ship adversarially robust image classifiers with Keras 3."""
 
-from sharedkeras import attacks, data, evaluation, layers, losses, models, objectives, training
+from sharedkeras import (
+    attacks,
+    data,
+    evaluation,
+    layers,
+    losses,
+    models,
+    objectives,
+    recipes,
+    training,
+)
 from sharedkeras.version import __version__
 
 __all__ = [
@@ -12,5 +22,6 @@ __all__ = [
     "losses",
     "models",
     "objectives",
+    "recipes",
     "training",
 ]

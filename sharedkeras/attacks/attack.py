@@ -8,7 +8,6 @@ import keras
 from keras import ops
 
 from sharedkeras import backend
-from sharedkeras.math import norms
 from sharedkeras.models import FrozenClassifier
 
 TOLERANCE = 1e-6
@@ -69,9 +68,7 @@ def need_positive(**values):
     for name, value in values.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not math.isfinite(value) or value <= 0:
-            raise ValueError(
-                f"`{name}` must be a finite number above 0. Received: {name}={value!r}"
-            )
+            raise ValueError(f"`{name}` must be a finite number above 0. Received: {name}={value!r}")
 
 
 def need_count(least=1, **values):
@@ -82,9 +79,7 @@ def need_count(least=1, **values):
     """
     for name, value in values.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ValueError(
-                f"`{name}` must be an int of at least {least}. Received: {name}={value!r}"
-            )
+            raise ValueError(f"`{name}` must be an int of at least {least}. Received: {name}={value!r}")
 
 
 def need_one_of(choices, **values):
@@ -96,19 +91,6 @@ def need_one_of(choices, **values):
     for name, value in values.items():
         if value not in choices:
             raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={value!r}")
-
-
-def need_epsilon(epsilon):
-    """Refuses a radius that is negative or not finite; 0 is allowed and leaves every image as it is.
-
-    Raises:
-        ValueError: if `epsilon` is out of range.
-    """
-    number = isinstance(epsilon, int | float) and not isinstance(epsilon, bool)
-    if not number or not math.isfinite(epsilon) or epsilon <= 0:
-        raise ValueError(
-            f"`epsilon` must be a finite number above 0. Received: epsilon={epsilon!r}"
-        )
 
 
 def prepare(classifier, x, y, index):
@@ -256,6 +238,3 @@ def clip_to_image(x):
 def settings(attack):
     """Returns an attack's configuration as plain data, for reports."""
     return {"attack": type(attack).__name__, **dataclasses.asdict(attack)}
-
-
-get_norm = norms.get

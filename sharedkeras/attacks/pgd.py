@@ -136,11 +136,7 @@ class PGD(Attack):
         else:
             adv = clip_to_image(ops.convert_to_tensor(start, dtype=x.dtype))
         worst = ops.full((ops.shape(x)[0],), -math.inf, dtype=x.dtype)
-        carry = (
-            (adv, worst, classifier.state, adv)
-            if self.keep_best
-            else (adv, worst, classifier.state)
-        )
+        carry = (adv, worst, classifier.state, adv) if self.keep_best else (adv, worst, classifier.state)
         constants = (x, y, epsilon)
         record = None
         if trace:
@@ -152,9 +148,7 @@ class PGD(Attack):
             record = {"loss": ops.stack(record["loss"])}
         else:
             carry = classifier.iterate(name, step, carry, constants, 0, self.steps)
-        adv, worst, success, distance = classifier.apply(
-            ("finish", *name), finish, carry, constants
-        )
+        adv, worst, success, distance = classifier.apply(("finish", *name), finish, carry, constants)
         passes = self.eot_samples * (self.steps + 1 + int(self.keep_best))
         queries = ops.full((ops.shape(x)[0],), passes, dtype="int32")
         return AttackResult(adv, success, worst, distance, queries, record)

@@ -70,9 +70,7 @@ class GaussianStochastic(keras.layers.Layer):
         self.sample_at_inference = sample_at_inference
         self.seed = seed
         self.seed_generator = (
-            seed
-            if isinstance(seed, keras.random.SeedGenerator)
-            else keras.random.SeedGenerator(seed)
+            seed if isinstance(seed, keras.random.SeedGenerator) else keras.random.SeedGenerator(seed)
         )
         self.projection = keras.layers.Dense(
             2 * units,
@@ -94,9 +92,7 @@ class GaussianStochastic(keras.layers.Layer):
         scale = scale + self.floor
         if not training and not self.sample_at_inference:
             return mean, mean, scale
-        noise = keras.random.normal(
-            ops.shape(mean), dtype=self.compute_dtype, seed=self.seed_generator
-        )
+        noise = keras.random.normal(ops.shape(mean), dtype=self.compute_dtype, seed=self.seed_generator)
         return mean + scale * noise, mean, scale
 
     def compute_output_shape(self, input_shape):

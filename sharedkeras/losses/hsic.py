@@ -47,8 +47,10 @@ def hsic(x, y, neighbours=10):
         raise ValueError(f"`neighbours` must be at least 1. Received: neighbours={neighbours}")
     k, l = (_centred_kernel(v, neighbours) for v in (x, y))  # noqa: E741
     # trace(K H L H) = sum of (H K H) * (H L H), since H is idempotent.
-    pairs = ops.cast(ops.shape(x)[0] - 1, k.dtype)
-    return ops.sum(k * l) / ops.square(pairs)
+    # A batch whose length is only known at run time may be the single left-over example of an epoch,
+    # which has no dependence to measure: 0, not 0 / 0.
+    others = ops.maximum(ops.cast(ops.shape(x)[0] - 1, k.dtype), 1.0)
+    return ops.sum(k * l) / ops.square(others)
 
 
 def _centred_kernel(x, neighbours):

@@ -36,10 +36,11 @@ def nearest_neighbour_width(distance, neighbours):
     Returns:
         Scalar tensor, through which no gradient flows.
     """
-    count = distance.shape[0]
     # Sorted ascending, a row's first entry is the sample itself (or a duplicate, equally at zero).
-    root = ops.sqrt(ops.sort(ops.stop_gradient(distance), axis=1))
-    return ops.stop_gradient(ops.mean(root[:, 1 : min(neighbours, count - 1) + 1]))
+    # The slice ends with the row, which is the cap at m - 1 also where m is only known at run time.
+    root = ops.sqrt(ops.sort(ops.stop_gradient(distance), axis=1))[:, 1 : neighbours + 1]
+    count = ops.cast(ops.size(root), root.dtype)
+    return ops.stop_gradient(ops.sum(root) / ops.maximum(count, 1.0))
 
 
 def gaussian(distance, width):

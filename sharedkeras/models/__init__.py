@@ -1,6 +1,7 @@
 """Networks: plain functional Keras models, images in [0, 1] in, logits out."""
 
-from sharedkeras.models.build import build, names
+from sharedkeras.models.build import build, latent_dim_of, names
+from sharedkeras.models.callable import CallableClassifier, as_classifier
 from sharedkeras.models.cnn import cnn
 from sharedkeras.models.frozen import FrozenClassifier
 from sharedkeras.models.load_network import load_network
@@ -8,9 +9,12 @@ from sharedkeras.models.resnet import resnet18
 from sharedkeras.models.wide_resnet import wide_resnet
 
 __all__ = [
+    "CallableClassifier",
     "FrozenClassifier",
+    "as_classifier",
     "build",
     "cnn",
+    "latent_dim_of",
     "load_network",
     "names",
     "resnet18",

@@ -30,12 +30,16 @@ class FrozenClassifier:
             )
         self.network = network
         self.select = select
-        self.parameters = [
-            ops.stop_gradient(ops.convert_to_tensor(v)) for v in network.trainable_variables
-        ]
-        self.state = [ops.convert_to_tensor(v) for v in network.non_trainable_variables]
         self._compiled = {}
+        self.refresh()
         self._pick(getattr(network, "output", None))
+
+    def refresh(self):
+        """Reads the network's weights again, after they have changed; what was compiled stays."""
+        self.parameters = [
+            ops.stop_gradient(ops.convert_to_tensor(v)) for v in self.network.trainable_variables
+        ]
+        self.state = [ops.convert_to_tensor(v) for v in self.network.non_trainable_variables]
 
     @property
     def random(self):
@@ -148,9 +152,7 @@ class FrozenClassifier:
             The last `carry`.
         """
         if backend.is_tracing((carry, constants)):
-            return backend.repeat(
-                end - begin, lambda i, c: step(self, i + begin, c, constants), carry
-            )
+            return backend.repeat(end - begin, lambda i, c: step(self, i + begin, c, constants), carry)
         if not backend.COMPILED_LOOPS:
             one = self.compiled(("step", key), step)
             for i in range(begin, end):
@@ -158,9 +160,7 @@ class FrozenClassifier:
             return carry
 
         def loop(view, begin, end, carry, constants):
-            return backend.repeat(
-                end - begin, lambda i, c: step(view, i + begin, c, constants), carry
-            )
+            return backend.repeat(end - begin, lambda i, c: step(view, i + begin, c, constants), carry)
 
         bounds = (ops.convert_to_tensor(i, dtype="int32") for i in (begin, end))
         return self.compiled(("loop", key), loop)(*bounds, carry, constants)

@@ -57,9 +57,7 @@ class SharedInformation:
             if not callable(value) and not value >= 0:
                 raise ValueError(f"`{name}` must be at least 0. Received: {name}={value}")
         if self.neighbours < 1:
-            raise ValueError(
-                f"`neighbours` must be at least 1. Received: neighbours={self.neighbours}"
-            )
+            raise ValueError(f"`neighbours` must be at least 1. Received: neighbours={self.neighbours}")
 
     @property
     def taps(self):

@@ -30,9 +30,7 @@ class Standard:
     def views(self, classifier, x, targets, seed):
         """Crafts `{"adv": x'}` from `x` of shape `(batch, H, W, C)`."""
         index = targets.get("index")
-        return {
-            "adv": self.attack(classifier, x, targets["label"], seed=seed, index=index)
-        }, targets
+        return {"adv": self.attack(classifier, x, targets["label"], seed=seed, index=index)}, targets
 
     def loss(self, targets, outputs, epoch=None):
         """Computes `{"loss", "ce_adv"}`, scalars."""

@@ -38,9 +38,7 @@ class ExponentialRamp:
     def __post_init__(self):
         """Checks the values, so that a wrong one is seen before any work."""
         if not (self.initial > 0 and self.final > 0 and self.end > self.begin):
-            raise ValueError(
-                f"The ramp needs initial > 0, final > 0 and end > begin. Received: {self}"
-            )
+            raise ValueError(f"The ramp needs initial > 0, final > 0 and end > begin. Received: {self}")
 
     def __call__(self, epoch=None):
         """Evaluates the ramp at an epoch (scalar tensor or number); None gives the final value."""

@@ -40,9 +40,7 @@ class RobustTrainer(backend.TrainStep, keras.Model):
     def __init__(self, network, objective, *, seed=0, weight_decay=0.0, augment=None):
         super().__init__(name="robust_trainer")
         if not weight_decay >= 0:
-            raise ValueError(
-                f"`weight_decay` must be at least 0. Received: weight_decay={weight_decay}"
-            )
+            raise ValueError(f"`weight_decay` must be at least 0. Received: weight_decay={weight_decay}")
         layers = {layer.name for layer in network.layers}
         missing = [tap for tap in objective.taps if tap not in layers]
         if missing:

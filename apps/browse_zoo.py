@@ -1,0 +1,68 @@
+"""Lists the networks of the zoo, or shows one card.
+
+    python apps/browse_zoo.py
+    python apps/browse_zoo.py --name=mnist-cnn-shared
+    python apps/browse_zoo.py --readme=README.md   # writes the table into the file
+"""
+
+import json
+import pathlib
+
+import app_support
+from absl import app, flags
+
+flags.DEFINE_string("name", None, "Name of the network whose card is shown.")
+flags.DEFINE_string("readme", None, "Markdown file whose zoo table is rewritten.")
+FLAGS = flags.FLAGS
+
+_BEGIN, _END = "<!-- zoo table: begin -->", "<!-- zoo table: end -->"
+
+
+def _rows():
+    import zoo
+
+    for name in zoo.names():
+        card = zoo.card(name)
+        evidence = card["evaluation"]
+        attacks = ", ".join(f"{k} {100 * v:.2f}" for k, v in evidence["accuracy"].items())
+        yield (
+            f"`{name}`",
+            card["dataset"],
+            f"{card['norm']} {card['epsilon']:g}",
+            f"{card['parameters']:,}",
+            f"{evidence['n']:,}",
+            f"{100 * evidence['clean']:.2f}",
+            attacks,
+        )
+
+
+def table():
+    """Returns the zoo as a Markdown table; every figure comes from a card."""
+    head = ("network", "dataset", "ball", "parameters", "n", "natural %", "under attack %")
+    lines = [head, tuple("---" for _ in head), *_rows()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main(_):
+    """Prints or rewrites."""
+    import zoo
+
+    if FLAGS.name is not None:
+        try:
+            print(json.dumps(zoo.card(FLAGS.name), indent=1))
+        except ValueError as error:
+            app_support.fail(error)
+        return
+    if FLAGS.readme is None:
+        print(table())
+        return
+    path = pathlib.Path(FLAGS.readme)
+    text = path.read_text(encoding="utf-8")
+    if _BEGIN not in text or _END not in text:
+        app_support.fail(f"The file has no line {_BEGIN} and {_END}. Received: --readme={path}")
+    before, rest = text.split(_BEGIN, 1)
+    path.write_text(f"{before}{_BEGIN}\n{table()}\n{_END}{rest.split(_END, 1)[1]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,34 @@
+"""Classifies image files with an exported ONNX network; needs neither Keras nor TensorFlow.
+
+python apps/predict.py --network=runs/mnist/exports/cnn.onnx seven.png
+"""
+
+import app_support
+import numpy as np
+from absl import app, flags
+
+import export
+from export.image_file import read_image
+
+_NETWORK = flags.DEFINE_string(
+    "network", None, "ONNX file that apps/export_model.py wrote.", required=True
+)
+
+
+def main(argv):
+    """Prints one line per image: file, class, probability."""
+    paths = argv[1:]
+    if not paths:
+        raise app.UsageError("Name at least one image file.")
+    try:
+        network = export.load_onnx(_NETWORK.value)
+        images = np.stack([read_image(path, network.input_shape) for path in paths])
+    except (OSError, ValueError) as error:
+        app_support.fail(error)
+    width = max(map(len, paths))
+    for path, (name, probability) in zip(paths, network.predict(images), strict=True):
+        print(f"{path:<{width}}  {name}  {probability:.4f}")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,29 @@
+"""Puts a finished run into the zoo, with the card that its files prove.
+
+    python apps/evaluate.py --network=runs/mine --attacks=fgsm,pgd20,pgd40,cw
+    python apps/publish.py --run_dir=runs/mine --name=mnist-cnn-mine --hardware="2 CPU cores"
+"""
+
+import app_support
+from absl import app, flags
+
+flags.DEFINE_string("run_dir", None, "Directory of the run.", required=True)
+flags.DEFINE_string("name", None, "Name in the zoo.", required=True)
+flags.DEFINE_enum("dtype", "float32", ["float32", "float16"], "How the weights are stored.")
+flags.DEFINE_string("hardware", "", "What the run was made on.")
+FLAGS = flags.FLAGS
+
+
+def main(_):
+    """Publishes."""
+    from zoo.publishing import publish
+
+    try:
+        card = publish(FLAGS.run_dir, FLAGS.name, dtype=FLAGS.dtype, hardware=FLAGS.hardware)
+    except (ValueError, FileNotFoundError) as error:
+        app_support.fail(error)
+    print(f"card {card}\nnext: python apps/browse_zoo.py --readme=README.md")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,203 @@
+"""Trains a robust classifier, judges it under attack and exports it.
+
+Without flags: the quick start, a few minutes on two cores, on data that comes with the package.
+
+    python apps/train.py
+    python apps/train.py --dataset=cifar100
+    python apps/train.py --recipe=mnist-cnn-shared-cpu --run_dir=runs/mine --resume
+"""
+
+import dataclasses
+import math
+import shlex
+import sys
+
+import app_support
+from absl import app, flags
+
+app_support.define_common_flags()
+flags.DEFINE_string("recipe", None, "Recipe by name; otherwise found by dataset, model, objective.")
+flags.DEFINE_string("dataset", None, "mnist-mini (default), mnist, cifar10 or cifar100.")
+flags.DEFINE_string("model", None, "cnn, resnet18, wrn-34-10 or wrn-<depth>-<width>.")
+flags.DEFINE_string("objective", None, "shared-information (default) or standard.")
+flags.DEFINE_bool("resume", False, "Go on with the run in --run_dir from its last checkpoint.")
+flags.DEFINE_integer("max_steps", None, "Stop after that many updates.", lower_bound=1)
+flags.DEFINE_integer(
+    "eval_examples",
+    None,
+    "Test images attacked at the end; 0: none; default: all of MNIST, 1,000 of CIFAR.",
+    lower_bound=0,
+)
+flags.DEFINE_list("attacks", ["natural", "pgd20", "pgd40", "cw"], "Attacks at the end, by name.")
+flags.DEFINE_bool("export", True, "Write and check a SavedModel and an ONNX file at the end.")
+flags.DEFINE_bool("deterministic", False, "Make every operation return the same bits each time.")
+
+_OVERRIDES = {
+    "epochs": flags.DEFINE_integer,
+    "validation_size": flags.DEFINE_integer,
+    "validation_examples": flags.DEFINE_integer,
+    "attack_steps": flags.DEFINE_integer,
+    "epsilon": flags.DEFINE_float,
+    "step_size": flags.DEFINE_float,
+    "alpha": flags.DEFINE_float,
+    "beta": flags.DEFINE_float,
+    "lam": flags.DEFINE_float,
+    "learning_rate": flags.DEFINE_float,
+    "weight_decay": flags.DEFINE_float,
+    "optimizer": flags.DEFINE_string,
+    "random_start": flags.DEFINE_string,
+}
+for _name, _define in _OVERRIDES.items():
+    _define(_name, None, f"Overrides the recipe's {_name}.")
+flags.DEFINE_list(
+    "drops", None, "Overrides the recipe's drops: epochs at which the rate is divided by 10."
+)
+FLAGS = flags.FLAGS
+
+
+def _recipe():
+    from sharedkeras import recipes
+
+    if FLAGS.recipe is not None:
+        recipe = recipes.get(FLAGS.recipe)
+        for name in ("dataset", "model", "objective"):
+            if getattr(FLAGS, name) is not None and getattr(FLAGS, name) != getattr(recipe, name):
+                recipe = dataclasses.replace(recipe, **{name: getattr(FLAGS, name)})
+    else:
+        recipe = recipes.find(FLAGS.dataset or "mnist-mini", FLAGS.model, FLAGS.objective)
+    given = {n: getattr(FLAGS, n) for n in (*_OVERRIDES, "seed", "batch_size")}
+    changes = {name: value for name, value in given.items() if value is not None}
+    if FLAGS.drops is not None:
+        changes["drops"] = tuple(int(epoch) for epoch in FLAGS.drops)
+    return dataclasses.replace(recipe, **changes)
+
+
+def _announce(recipe, run_dir):
+    def announce(trainer, train, start):
+        from sharedkeras.training import estimate_seconds
+
+        network = trainer.network
+        trainable = sum(math.prod(v.shape) for v in network.trainable_variables)
+        print(f"recipe      {recipe.name} ({recipe.source})")
+        print(
+            f"data        {recipe.dataset}: {len(train.x):,} training images {train.x.shape[1:]}, ",
+            end="",
+        )
+        print(f"{recipe.validation_size:,} for validation")
+        print(
+            f"network     {network.name}: {trainable:,} trainable parameters, {network.count_params():,} in all"
+        )
+        print(f"objective   {recipe.make_objective()}")
+        print(
+            f"schedule    {recipe.epochs} epochs of {trainer.steps_per_epoch} updates, batches of "
+            f"{recipe.batch_size}, {recipe.optimizer}, rate {recipe.learning_rate} divided by 10 at "
+            f"epochs {list(recipe.drops)}, weight decay {recipe.weight_decay}, seed {recipe.seed}"
+        )
+        print(f"run         {run_dir}")
+        if start:
+            print(f"resuming    {start} of {recipe.epochs} epochs are done")
+        left = dataclasses.replace(recipe, epochs=max(recipe.epochs - start, 1))
+        seconds = estimate_seconds(network, left, len(train.x), FLAGS.max_steps)
+        print(f"estimate    {app_support.duration(seconds)} of training on this machine\n", flush=True)
+
+    return announce
+
+
+def _evaluate(recipe, run_dir, weights, clock):
+    from sharedkeras import data, evaluation
+    from sharedkeras.evaluation.report_text import text_table
+    from sharedkeras.models import load_network
+
+    test = data.load(recipe.dataset, "test", data_dir=FLAGS.data_dir, download=FLAGS.download)
+    wanted = FLAGS.eval_examples
+    if wanted is None:
+        wanted = len(test.x) if recipe.dataset.startswith("mnist") else 1000
+    n = min(wanted, len(test.x))
+    if not n:
+        return None
+    clock.heading(f"Attacking the {weights} weights on {n:,} test images")
+    names = [name for name in FLAGS.attacks if name != "natural"]
+    network = load_network(run_dir, weights=weights)
+    report = evaluation.evaluate(
+        network,
+        test.x[:n],
+        test.y[:n],
+        evaluation.paper_attacks(recipe.dataset, names),
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        settings={
+            "dataset": recipe.dataset,
+            "split": "test",
+            "split_size": len(test.x),
+            "weights": weights,
+            "recipe": recipe.name,
+            "norm": "linf",
+            "epsilon": evaluation.paper_epsilon(recipe.dataset),
+            "command": shlex.join(["python", *sys.argv]),
+        },
+        label_names=test.label_names,
+    )
+    report.to_json(run_dir / "report.json")
+    report.to_html(run_dir / "report.html", run=run_dir)
+    print(text_table(report))
+    return report
+
+
+def main(_):
+    """Trains, judges, exports."""
+    from sharedkeras.evaluation import paper_attacks
+
+    clock = app_support.Clock()
+    try:
+        recipe = _recipe()
+        paper_attacks(recipe.dataset, [name for name in FLAGS.attacks if name != "natural"])
+    except ValueError as error:
+        app_support.fail(error)
+    run_dir = FLAGS.run_dir
+    if run_dir is None:
+        run_dir = app_support.newest_run_dir(recipe.name) if FLAGS.resume else None
+        run_dir = run_dir or app_support.new_run_dir(recipe.name)
+
+    from sharedkeras import training
+
+    clock.heading("Training")
+    try:
+        run = training.fit(
+            recipe,
+            run_dir,
+            resume=FLAGS.resume,
+            data_dir=FLAGS.data_dir,
+            download=FLAGS.download,
+            max_steps=FLAGS.max_steps,
+            deterministic=FLAGS.deterministic,
+            announce=_announce(recipe, run_dir),
+            verbose="auto" if sys.stdout.isatty() else 2,
+        )
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
+        app_support.fail(error)
+    except KeyboardInterrupt:
+        print(f"\nStopped. To go on from the last finished epoch:\n  {_resume_command(run_dir)}")
+        sys.exit(130)
+    weights = "last" if FLAGS.max_steps is not None else "best"
+    report = _evaluate(recipe, run.run_dir, weights, clock)
+    if FLAGS.export:
+        clock.heading("Exporting and checking")
+        from export_model import export_network
+
+        export_network(run.run_dir, weights=weights, data_dir=FLAGS.data_dir, overwrite=True)
+    clock.heading("Done")
+    print(f"peak memory {app_support.peak_memory_gb():.2f} GB")
+    if report is not None:
+        print(f"report      {run.run_dir / 'report.html'}")
+    print(f"files       {run.run_dir}")
+    print("\nNext: judge it with the standard ensemble,")
+    print(f"  python apps/evaluate.py --network={run.run_dir} --attacks=autoattack --eval_examples=100")
+
+
+def _resume_command(run_dir):
+    arguments = [a for a in sys.argv[1:] if not a.startswith(("--run_dir", "--resume"))]
+    return shlex.join(["python", sys.argv[0], *arguments, f"--run_dir={run_dir}", "--resume"])
+
+
+if __name__ == "__main__":
+    app.run(main)

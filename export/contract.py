@@ -1,0 +1,171 @@
+"""What an exported file says about itself and asks of its images."""
+
+import dataclasses
+import json
+
+import numpy as np
+
+FORMAT = "sharedkeras export"
+FORMAT_VERSION = 1
+INPUT = "images"
+OUTPUTS = ("logits", "probabilities")
+
+_CHANNELS = {1: "grey", 3: "RGB"}
+_PLAIN_KEYS = ("format", "name")
+_RANGE_SLACK = 1e-6  # float32 x + epsilon, clipped in float64, may stand one rounding outside [0, 1].
+
+
+@dataclasses.dataclass(frozen=True)
+class Contract:
+    """The preprocessing contract, the classes and the origin of an exported network.
+
+    It travels inside the file, so that whoever has the file alone knows how to feed it.
+
+    Args:
+        name: str, the network's name.
+        input_shape: tuple `(H, W, C)` of ints.
+        num_classes: int.
+        class_names: tuple of `num_classes` strings, or None.
+        versions: dict from tool to version string.
+
+    Raises:
+        ValueError: if the number of class names is not the number of logits.
+    """
+
+    name: str
+    input_shape: tuple
+    num_classes: int
+    class_names: tuple | None = None
+    versions: dict = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        """Checks the class names."""
+        if self.class_names is not None and len(self.class_names) != self.num_classes:
+            raise ValueError(
+                f"`class_names` must have one name for each of the {self.num_classes} logits. "
+                f"Received: class_names={list(self.class_names)}"
+            )
+
+    @property
+    def channels(self):
+        """The order of the channels in words: "grey", "RGB" or the number of channels."""
+        count = self.input_shape[-1]
+        return _CHANNELS.get(count, f"{count} channels")
+
+    def check(self, images):
+        """Checks images against the contract.
+
+        Args:
+            images: `(batch, H, W, C)` float array in [0, 1].
+
+        Returns:
+            The same images as a float32 array.
+
+        Raises:
+            ValueError: if type, shape or range are not those of the contract.
+        """
+        images = np.asarray(images)
+        if not np.issubdtype(images.dtype, np.floating):
+            raise ValueError(
+                "Images must be float32 in [0, 1]; 8-bit images are to be divided: "
+                f"`images.astype('float32') / 255`. Received: dtype={images.dtype}"
+            )
+        if images.ndim != 4 or images.shape[1:] != self.input_shape:
+            hint = "; add the batch axis with `images[None]`" if images.shape == self.input_shape else ""
+            raise ValueError(
+                f"Images must have the shape (batch, {', '.join(map(str, self.input_shape))}), "
+                f"{self.channels}{hint}. Received: shape={images.shape}"
+            )
+        if len(images) == 0:
+            raise ValueError(f"At least one image is needed. Received: shape={images.shape}")
+        low, high = float(images.min()), float(images.max())
+        # Written so that NaN fails too.
+        if not (low >= -_RANGE_SLACK and high <= 1 + _RANGE_SLACK):
+            hint = "; divide by 255" if 1 < high <= 255 and low >= 0 else ""
+            raise ValueError(
+                f"Images must lie in [0, 1]{hint}. Received: minimum={low:g}, maximum={high:g}"
+            )
+        return np.ascontiguousarray(images, dtype="float32")
+
+    def to_dict(self):
+        """Returns what is written into the file, ready for JSON."""
+        names = None if self.class_names is None else list(self.class_names)
+        return {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "name": self.name,
+            "input": {
+                "name": INPUT,
+                "shape": ["batch", *self.input_shape],
+                "dtype": "float32",
+            },
+            "preprocessing": {
+                "layout": "NHWC",
+                "channels": self.channels,
+                "range": [0.0, 1.0],
+                "divide_uint8_by": 255,
+            },
+            "outputs": [{"name": n, "shape": ["batch", self.num_classes]} for n in OUTPUTS],
+            "class_names": names,
+            "versions": dict(self.versions),
+        }
+
+    @classmethod
+    def from_dict(cls, values, source):
+        """Reads back what `to_dict` gave.
+
+        Args:
+            values: dict of `to_dict`.
+            source: path of the file, for the messages.
+
+        Returns:
+            `Contract`.
+
+        Raises:
+            ValueError: if the values come from something else or from a newer version.
+        """
+        if values.get("format") != FORMAT:
+            raise ValueError(
+                "The file was not written by `export.onnx` or `export.saved_model`. "
+                f"Received: path={str(source)!r}"
+            )
+        if values["format_version"] > FORMAT_VERSION:
+            raise ValueError(
+                f"The file has format version {values['format_version']}, newer than this package, "
+                f"which reads up to {FORMAT_VERSION}. Received: path={str(source)!r}"
+            )
+        names = values["class_names"]
+        return cls(
+            name=values["name"],
+            input_shape=tuple(values["input"]["shape"][1:]),
+            num_classes=values["outputs"][0]["shape"][1],
+            class_names=None if names is None else tuple(names),
+            versions=values["versions"],
+        )
+
+
+def to_properties(values):
+    """Turns the values of a contract into ONNX metadata, which maps strings to strings.
+
+    Args:
+        values: dict of `Contract.to_dict`.
+
+    Returns:
+        Dict from str to str; all but plain names is JSON.
+    """
+    return {k: v if k in _PLAIN_KEYS else json.dumps(v) for k, v in values.items()}
+
+
+def from_properties(properties):
+    """Undoes `to_properties`; keys that others have added are left out.
+
+    Args:
+        properties: dict from str to str.
+
+    Returns:
+        Dict for `Contract.from_dict`.
+    """
+    if properties.get("format") != FORMAT:
+        return {}
+    known = Contract("", (1, 1, 1), 1).to_dict()
+    return {k: v if k in _PLAIN_KEYS else json.loads(v) for k, v in properties.items() if k in known}

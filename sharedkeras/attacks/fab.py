@@ -1,0 +1,313 @@
+"""The fast adaptive boundary attack."""
+
+import dataclasses
+import math
+
+import numpy as np
+from keras import ops
+
+from sharedkeras import backend, losses
+from sharedkeras.attacks.attack import (
+    Attack,
+    AttackResult,
+    clip_to_image,
+    input_gradient,
+    is_wrong,
+    mean_logits,
+    need_count,
+    need_positive,
+    prepare,
+    radius,
+    select,
+)
+from sharedkeras.math import norms, projections, random
+
+_GUARD = 1e-12  # Against division by a zero gradient, as in the authors' code.
+_SMALLEST_MOVE = 1e-8  # Likewise, against 0 / 0 in the weight of the clean image.
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FAB(Attack):
+    """Walks along the decision boundary towards its point nearest to the clean image.
+
+    It looks for the smallest adversarial perturbation whatever its size, so one run judges every
+    epsilon at once, and it needs no step size. In every iteration the boundary to another class s is
+    linearised at the iterate x', f = z_s - z_y, and both x' and the clean image x are projected on it:
+
+        d1 = project(x'),  d2 = project(x),  a = min(|d1| / (|d1| + |d2|), alpha_max)
+        x' <- clip((1 - a) (x' + eta d1) + a (x + eta d2))
+
+    Once x' is misclassified it is recorded where it is the nearest such point so far, and the next
+    iteration goes on from x + beta (x' - x). Untargeted, s is the class whose linearised boundary is the
+    nearest, for which the gradients of all K classes are needed. Targeted (FAB-T), a run for each of the
+    clean image's `targets` strongest other classes keeps s fixed, at one gradient an iteration, and any
+    misclassification counts. The final search of the paper is left out, as it is in AutoAttack.
+
+    Args:
+        norm: "linf", "l2" or "l1".
+        epsilon: float above 0; decides on success and on how far random starts reach, not on the search.
+        steps: int, at least 1, iterations of a run.
+        targeted: bool, whether to fix the other class, once for each of `targets`.
+        targets: int, at least 1, classes tried if targeted; at most K - 1 are.
+        restarts: int, at least 1, runs (for each target); the first begins at the clean image.
+        alpha_max: float in (0, 1], the largest weight of the clean image's projection.
+        eta: float, at least 1, overshoot beyond the linearised boundary.
+        beta: float in (0, 1), how much of a perturbation is kept after a success.
+        eot_samples: int, draws of a randomised network for each gradient and each verdict.
+
+    Raises:
+        ValueError: if a value is out of range.
+
+    Reference: F. Croce, M. Hein, "Minimally distorted adversarial examples with a fast adaptive boundary
+        attack", 2020.
+    """
+
+    norm: str = "linf"
+    epsilon: float = 8 / 255
+    steps: int = 100
+    targeted: bool = False
+    targets: int = 9
+    restarts: int = 1
+    alpha_max: float = 0.1
+    eta: float = 1.05
+    beta: float = 0.9
+    eot_samples: int = 1
+
+    def __post_init__(self):
+        """Checks every value, so that a wrong one is seen before any work."""
+        norms.get(self.norm)
+        need_positive(epsilon=self.epsilon, alpha_max=self.alpha_max, eta=self.eta, beta=self.beta)
+        need_count(
+            steps=self.steps,
+            targets=self.targets,
+            restarts=self.restarts,
+            eot_samples=self.eot_samples,
+        )
+        if not isinstance(self.targeted, bool):
+            raise ValueError(f"`targeted` must be a bool. Received: targeted={self.targeted!r}")
+        if self.alpha_max > 1 or self.eta < 1 or self.beta >= 1:
+            raise ValueError(
+                "`alpha_max` must be at most 1, `eta` at least 1 and `beta` below 1. Received: "
+                f"alpha_max={self.alpha_max!r}, eta={self.eta!r}, beta={self.beta!r}"
+            )
+
+    def run(
+        self,
+        classifier,
+        x,
+        y,
+        *,
+        seed,
+        loss=None,
+        epsilon=None,
+        index=None,
+        start=None,
+        trace=False,
+        early_stop=False,
+    ):
+        """Crafts adversarial images and tells how it went.
+
+        Args:
+            classifier: `FrozenClassifier`.
+            x: `(batch, H, W, C)` clean images in [0, 1].
+            y: `(batch,)` labels.
+            seed: int or `(2,)` uint32 key; without restarts nothing is drawn.
+            loss: must be None: the attack works on differences of logits.
+            epsilon: `(batch,)` sizes of the balls that replace the attack's own.
+            index: `(batch,)` int32, the examples' numbers, which decide their random draws.
+            start: `(batch, H, W, C)` images at which the first run begins instead of the clean ones.
+            trace: bool, whether to record "norm", `(steps, batch)`: the smallest distance that any run
+                has found up to each of its iterations; "run_norm", `(runs, batch)`: the smallest
+                distance that each run found. Infinite where nothing was found or the run not needed.
+            early_stop: bool, whether later runs leave out the examples broken within `epsilon`. Quicker,
+                with the same successes, but `distance` is then no minimum over all runs.
+
+        Returns:
+            `AttackResult`: `adversarial` is the nearest misclassified point found, be it outside the
+            ball, or the clean image where there is none; `distance` its distance, infinite where there
+            is none; `success` whether that is at most `epsilon`; `best_loss` its margin. An example that
+            is misclassified from the outset is returned as it is: a success at distance 0.
+
+        Raises:
+            ValueError: if a loss is given.
+        """
+        if loss is not None:
+            raise ValueError(f"FAB has no loss to replace. Received: loss={loss!r}")
+        classifier, x, y, index = prepare(classifier, x, y, index)
+        y = ops.cast(y, "int32")
+        epsilon = ops.broadcast_to(radius(self, epsilon, x), (ops.shape(x)[0],))
+        logits = classifier.apply(("fab-clean", self), self._clean, x, classifier.state)
+        wrong = is_wrong(y, logits)
+        distance = ops.cast(ops.where(wrong, 0.0, math.inf), x.dtype)
+        best = x, distance, losses.margin(y, logits)
+        queries = ops.full((ops.shape(x)[0],), self.eot_samples, dtype="int32")
+        start = x if start is None else clip_to_image(ops.convert_to_tensor(start, dtype=x.dtype))
+        key = random.key(seed, type(self).__name__)
+        record = []
+        for rank, rivals in enumerate(self._rivals(logits), 1):
+            for restart in range(self.restarts):
+                broken = ops.logical_and(early_stop, best[1] <= epsilon)
+                todo = ops.logical_not(ops.logical_or(wrong, broken))
+                rows, places = _compact(todo)
+                history = [math.inf] * self.steps if trace else []
+                if rows is None or len(rows):
+                    batch = [_take(t, rows) for t in (x, y, rivals, start, epsilon, index)]
+                    draws = random.key(key, rank, restart)
+                    found, history = self._once(classifier, draws, restart > 0, trace, *batch)
+                    best = _nearer(todo, [_take(t, places) for t in found], best)
+                    passes = self._passes(rivals.shape[1])
+                    queries = queries + ops.where(todo, passes, ops.zeros_like(queries))
+                    history = [_take(t, places) for t in history]
+                record.append([ops.where(todo, t, math.inf) for t in history])
+        adv, distance, margin = best
+        if trace:
+            record = [ops.stack(history) for history in record]
+            last = ops.stack([history[-1] for history in record])
+            record = {"norm": ops.min(ops.stack(record), axis=0), "run_norm": last}
+        record = record if trace else None
+        return AttackResult(adv, distance <= epsilon, margin, distance, queries, record)
+
+    def _clean(self, view, x, state):
+        return mean_logits(view, x, state, self.eot_samples)[0]
+
+    def _rivals(self, logits):
+        """Returns for each run the classes whose boundaries it looks at, `(batch, classes)`.
+
+        They are ranked by the clean image's logits; the first, the true class, is left out.
+        """
+        others = logits.shape[-1] - 1
+        count = min(self.targets, others) if self.targeted else others
+        ranked = ops.cast(ops.top_k(logits, count + 1)[1], "int32")
+        if not self.targeted:
+            return [ranked[:, 1:]]
+        return [ranked[:, rank : rank + 1] for rank in range(1, count + 1)]
+
+    def _passes(self, rivals):
+        return self.eot_samples * (self.steps * (rivals + 1) + 1)
+
+    def _once(self, classifier, key, from_random, trace, x, y, rivals, start, epsilon, index):
+        """Makes one run and judges what it found by a fresh forward pass."""
+        if from_random:
+            start = classifier.apply(("fab-start", self), self._start, x, key, index, epsilon)
+        nothing = ops.full_like(x[:, 0, 0, 0], math.inf)
+        carry = (start, x, nothing, classifier.state)
+        constants = (x, y, rivals)
+        history = []
+        if trace:
+            for i in range(self.steps):
+                carry = classifier.iterate(("fab", self), self._step, carry, constants, i, i + 1)
+                history.append(carry[2])
+        else:
+            carry = classifier.iterate(("fab", self), self._step, carry, constants, 0, self.steps)
+        found = classifier.apply(("fab-finish", self), self._finish, carry, constants)
+        return found, history
+
+    def _start(self, view, x, key, index, epsilon):
+        sphere = norms.get(self.norm).sphere(key, index, tuple(x.shape[1:]), x.dtype)
+        # Half the smaller of epsilon and the distance found, which at this point is infinite.
+        return clip_to_image(x + norms.per_example(0.5 * epsilon, x) * sphere)
+
+    def _step(self, view, _, carry, constants):
+        adv, best, smallest, state = carry
+        x, y, rivals = constants
+        norm, project = norms.get(self.norm), projections.get(self.norm)
+        gap, normal, state = self._boundary(view, adv, y, rivals, state)
+        # The hyperplane {p: gap + <normal, p - adv> = 0}, seen from the iterate and from x.
+        along = ops.sum(normal * (x - adv), axis=tuple(range(1, len(x.shape))))
+        from_adv = project(adv, normal, gap)
+        from_x = project(x, normal, gap + along)
+        near = ops.maximum(norm.size(from_adv), _SMALLEST_MOVE)
+        far = ops.maximum(norm.size(from_x), _SMALLEST_MOVE)
+        alpha = norms.per_example(ops.minimum(near / (near + far), self.alpha_max), x)
+        moved = (1.0 - alpha) * (adv + self.eta * from_adv) + alpha * (x + self.eta * from_x)
+        adv = clip_to_image(moved)
+        logits, state = mean_logits(view, adv, state, self.eot_samples)
+        wrong = is_wrong(y, logits)
+        size = norm.size(adv - x)
+        nearer = ops.logical_and(wrong, size < smallest)
+        best = select(nearer, adv, best)
+        smallest = ops.where(nearer, size, smallest)
+        adv = select(wrong, x + self.beta * (adv - x), adv)  # Backward step.
+        return adv, best, smallest, state
+
+    def _boundary(self, view, adv, y, rivals, state):
+        """Linearises the boundary to each rival class and returns the nearest one's gap and normal.
+
+        One class after another, so that memory does not grow with their number. Every class gets the
+        same state, hence the same draws of a randomised network.
+        """
+        dual = norms.get(norms.get(self.norm).dual).size
+
+        def linearise(k):
+            pair = y, ops.take(rivals, k, axis=1)
+            gap, _, normal, after = input_gradient(view, _gap, pair, adv, state, self.eot_samples)
+            return gap, normal, after
+
+        def compare(k, carry):
+            gap, normal, nearest, _ = carry
+            new_gap, new_normal, after = linearise(k + 1)
+            distance = ops.abs(new_gap) / (dual(new_normal) + _GUARD)
+            nearer = distance < nearest
+            gap, nearest = ops.where(nearer, new_gap, gap), ops.where(nearer, distance, nearest)
+            return gap, select(nearer, new_normal, normal), nearest, after
+
+        gap, normal, after = linearise(0)
+        if rivals.shape[1] > 1:
+            distance = ops.abs(gap) / (dual(normal) + _GUARD)
+            carry = gap, normal, distance, after
+            gap, normal, _, after = backend.repeat(rivals.shape[1] - 1, compare, carry)
+        return gap, normal, after
+
+    def _finish(self, view, carry, constants):
+        _, best, smallest, state = carry
+        x, y, _ = constants
+        logits, _ = mean_logits(view, best, state, self.eot_samples)
+        found = ops.logical_and(is_wrong(y, logits), ops.isfinite(smallest))
+        distance = ops.where(found, smallest, ops.full_like(smallest, math.inf))
+        return select(found, best, x), distance, losses.margin(y, logits)
+
+
+def _gap(y, logits):
+    """Computes by how much a class's logit exceeds the true one: `y` is the pair (true, other)."""
+    classes = logits.shape[-1]
+    sign = ops.one_hot(y[1], classes, dtype=logits.dtype) - ops.one_hot(
+        y[0], classes, dtype=logits.dtype
+    )
+    return ops.sum(sign * logits, axis=-1)
+
+
+def _nearer(todo, found, best):
+    """Merges a run's images, distances and margins into the nearest so far."""
+    take = ops.logical_and(todo, found[1] < best[1])
+    return tuple(select(take, new, old) for new, old in zip(found, best, strict=True))
+
+
+def _compact(todo):
+    """Packs the examples still to attack, padded to one of few sizes: every new size is compiled.
+
+    Returns:
+        `(rows, places)`, int32 arrays: the rows to take (none: nothing to do), and where each example's
+        result then is. Both None where the batch stays as it is, as always in a graph being traced.
+    """
+    if backend.is_tracing(todo):
+        return None, None
+    todo = ops.convert_to_numpy(todo)
+    kept = np.flatnonzero(todo).astype("int32")
+    if not len(kept):
+        return kept, None
+    size = _bucket(len(kept))
+    if size >= len(todo):
+        return None, None
+    places = np.zeros(len(todo), "int32")
+    places[kept] = np.arange(len(kept), dtype="int32")
+    return np.pad(kept, (0, size - len(kept)), mode="edge"), places
+
+
+def _bucket(count):
+    """Rounds up to a power of two or to three quarters of one."""
+    power = 1 << max(count - 1, 0).bit_length()
+    return power * 3 // 4 if power >= 8 and count <= power * 3 // 4 else power
+
+
+def _take(t, rows):
+    return t if rows is None else ops.take(t, rows, axis=0)

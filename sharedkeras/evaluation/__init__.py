@@ -1,0 +1,17 @@
+"""Robustness evaluation: attacks on a network, what is left of its accuracy, and how sure."""
+
+from sharedkeras.evaluation.evaluate import evaluate
+from sharedkeras.evaluation.judge import versions, weights_digest
+from sharedkeras.evaluation.paper_attacks import paper_attacks, paper_epsilon
+from sharedkeras.evaluation.report import Finding, Report, merge
+
+__all__ = [
+    "Finding",
+    "Report",
+    "evaluate",
+    "merge",
+    "paper_attacks",
+    "paper_epsilon",
+    "versions",
+    "weights_digest",
+]

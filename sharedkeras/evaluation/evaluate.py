@@ -1,0 +1,59 @@
+"""Accuracy under attacks, each on its own."""
+
+from sharedkeras.evaluation.judge import judge
+
+
+def evaluate(
+    network,
+    x,
+    y,
+    attacks,
+    *,
+    batch_size=128,
+    seed=0,
+    select=None,
+    index=None,
+    settings=None,
+    resume_from=None,
+    label_names=None,
+    verbose=None,
+):
+    """Measures the accuracy without an attack, under each attack alone, and in the worst case.
+
+    Args:
+        network: `keras.Model` (ours or not) from images in [0, 1] to logits; for black-box attacks also
+            a callable on NumPy arrays.
+        x: `(n, H, W, C)` float32 images in [0, 1].
+        y: `(n,)` integer labels.
+        attacks: dict from name to attack, such as `{"pgd20": PGD(...)}`.
+        batch_size: int, the most examples attacked at once; verdicts do not depend on it.
+        seed: int; all draws follow from it and the examples' numbers.
+        select: str or int, which output to attack, where the network has several.
+        index: `(n,)` ints, the examples' numbers; 0, 1, ... if None.
+        settings: dict of further entries for the report, such as the dataset's name.
+        resume_from: path of a directory that keeps finished batches; a killed evaluation called again
+            with it goes on and ends with the same verdicts.
+        label_names: names of the classes, for the report.
+        verbose: bool, whether to show progress; None shows it on a terminal.
+
+    Returns:
+        `Report`; `report.robust` is the worst case over all attacks, taken for each example.
+
+    Raises:
+        ValueError: if the images, labels, attacks or the network's output are not what they must be.
+    """
+    return judge(
+        network,
+        x,
+        y,
+        attacks,
+        cascade=False,
+        batch_size=batch_size,
+        seed=seed,
+        select=select,
+        index=index,
+        settings=settings,
+        resume_from=resume_from,
+        label_names=label_names,
+        verbose=verbose,
+    )

@@ -1,0 +1,38 @@
+"""Recipes for CIFAR-100."""
+
+from sharedkeras.recipes.recipe import Recipe
+
+_PAPER = {
+    "dataset": "cifar100",
+    "epochs": 120,
+    "learning_rate": 0.1,
+    "drops": (75, 90, 100),
+    "weight_decay": 5e-4,
+    "augment": True,
+    "attack_steps": 20,
+    "beta": 6.0,
+    "validation_examples": 200,  # not in the paper
+}
+
+RECIPES = (
+    Recipe(
+        name="cifar100-wrn-34-10-shared",
+        source="Table 3, column Ours, CIFAR-100; PGD-20, alpha, beta, lambda of section 4.3",
+        model="wrn-34-10",
+        **_PAPER,
+    ),
+    Recipe(
+        name="cifar100-resnet18-shared",
+        source="as the WRN-34-10 of section 4.3; Table 3 names ResNet-18 too",
+        model="resnet18",
+        **_PAPER,
+    ),
+    Recipe(
+        name="cifar100-wrn-34-10-standard",
+        source="Table 5, row Standard, CIFAR-100; the schedule of Table 3's column Ours",
+        model="wrn-34-10",
+        objective="standard",
+        latent=False,
+        **_PAPER,
+    ),
+)

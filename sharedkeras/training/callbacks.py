@@ -1,0 +1,173 @@
+"""What happens around an epoch: validation under attack, checkpoints, the log."""
+
+import csv
+import dataclasses
+import io
+import pathlib
+import time
+
+import keras
+from keras import ops
+
+from sharedkeras.attacks import PGD
+from sharedkeras.evaluation import evaluate
+from sharedkeras.files import save_network, write_atomically
+from sharedkeras.models import FrozenClassifier
+from sharedkeras.training import checkpoint
+
+
+class EpochState(keras.callbacks.Callback):
+    """Tells the trainer and the batches which epoch begins, so that schedules and order follow it.
+
+    Args:
+        batches: `data.Batches`, or None.
+    """
+
+    def __init__(self, batches=None):
+        super().__init__()
+        self.batches = batches
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Sets the epoch's number, counted from 0."""
+        self.model.epoch.assign(epoch)
+        if self.batches is not None:
+            self.batches.epoch = epoch
+
+
+class MaxSteps(keras.callbacks.Callback):
+    """Stops a run after a number of updates, counted over all its epochs.
+
+    Args:
+        steps: int, at least 1.
+    """
+
+    def __init__(self, steps):
+        super().__init__()
+        self.steps = steps
+        self.done = None
+
+    def on_train_begin(self, logs=None):
+        """Reads how many updates were made before."""
+        self.done = int(ops.convert_to_numpy(self.model.update.value))
+        self.model.stop_training = self.done >= self.steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Counts an update."""
+        self.done += 1
+        self.model.stop_training = self.done >= self.steps
+
+
+class RobustValidation(keras.callbacks.Callback):
+    """Measures natural and robust accuracy on validation images after each epoch.
+
+    Adds `val_natural` and `val_robust` to the epoch's log. Runs first, so that the others see them.
+
+    Args:
+        x: `(n, H, W, C)` validation images.
+        y: `(n,)` labels.
+        attack: the attack that judges.
+        batch_size: int.
+        examples: int, how many of the images are attacked; the natural accuracy is over all.
+    """
+
+    def __init__(self, x, y, *, attack, batch_size, examples):
+        super().__init__()
+        self.x, self.y = x, y
+        self.attack = attack
+        self.batch_size = batch_size
+        self.examples = examples
+        self._classifier = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Evaluates with fixed draws, so that epochs are compared on the same attack."""
+        if self._classifier is None:
+            self._classifier = FrozenClassifier(self.model.network)
+        self._classifier.refresh()
+        n = self.examples
+        report = evaluate(
+            self._classifier,
+            self.x[:n],
+            self.y[:n],
+            {"robust": self.attack},
+            batch_size=self.batch_size,
+            verbose=False,
+        )
+        right = int(report.flags["clean"].sum())
+        for start in range(n, len(self.x), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            logits = ops.convert_to_numpy(self._classifier.predict(self.x[part]))
+            right += int((logits.argmax(axis=1) == self.y[part]).sum())
+        logs["val_natural"] = right / len(self.x)
+        logs["val_robust"] = report.robust
+
+
+class Keeper(keras.callbacks.Callback):
+    """Writes after each epoch all that a run leaves: weights, checkpoint, log.
+
+    `last.keras` are the newest weights, `best.keras` those of the largest `val_robust` (of equal ones
+    the largest `val_natural`); without validation images both are the newest. The checkpoint comes last:
+    what it says is done has been written.
+
+    Args:
+        run_dir: directory of the run.
+        history: dict of lists, the epochs before this run.
+    """
+
+    def __init__(self, run_dir, history=None):
+        super().__init__()
+        self.run_dir = pathlib.Path(run_dir)
+        self.history = {k: list(v) for k, v in (history or {}).items()}
+        self._began = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Starts the epoch's clock."""
+        self._began = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes weights, log and checkpoint, each atomically."""
+        if self.model.stop_training and not self._whole_epoch():
+            return
+        row = {"epoch": epoch, **{k: float(v) for k, v in (logs or {}).items()}}
+        row["learning_rate"] = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        row["seconds"] = time.perf_counter() - self._began
+        for name, value in row.items():
+            self.history.setdefault(name, []).append(value)
+        save_network(self.model.network, self.run_dir / "last.keras")
+        if self._is_best():
+            save_network(self.model.network, self.run_dir / "best.keras")
+        write_atomically(self.run_dir / "metrics.csv", _as_csv(self.history))
+        checkpoint.save(self.run_dir / "checkpoints", self.model, epoch=epoch + 1, history=self.history)
+
+    def _whole_epoch(self):
+        return int(ops.convert_to_numpy(self.model.update.value)) % self.model.steps_per_epoch == 0
+
+    def _is_best(self):
+        robust = self.history.get("val_robust")
+        if not robust:
+            return True
+        scores = list(zip(robust, self.history["val_natural"], strict=True))
+        return scores[-1] >= max(scores)
+
+
+def _as_csv(history):
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(history)
+    writer.writerows(zip(*history.values(), strict=True))
+    return text.getvalue()
+
+
+def validation_attack(attack):
+    """Returns the attack that judges a run while it trains: the training attack from its best start.
+
+    Args:
+        attack: the training attack.
+
+    Returns:
+        The same attack with at least 20 steps of a size that reaches the edge of the ball.
+    """
+    if not isinstance(attack, PGD):
+        return attack
+    steps = max(attack.steps, 20)
+    size = max(2.5 * attack.epsilon / steps, attack.epsilon / 20)
+    return dataclasses.replace(attack, steps=steps, step_size=min(attack.step_size, size))

@@ -1,0 +1,249 @@
+"""A whole training run from a recipe: data, network, fit, files."""
+
+import dataclasses
+import importlib.util
+import json
+import pathlib
+import time
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from sharedkeras import backend, data
+from sharedkeras.attacks.attack import input_gradient
+from sharedkeras.files import save_network, write_atomically
+from sharedkeras.losses import cross_entropy
+from sharedkeras.models import FrozenClassifier
+from sharedkeras.training import callbacks, checkpoint
+from sharedkeras.training.schedules import StepDecay
+from sharedkeras.training.trainer import RobustTrainer
+from sharedkeras.version import __version__
+
+_FORMAT = "sharedkeras-run/1"
+_MOMENTUM = 0.9
+_PROBE = 16  # Images timed to estimate a run's length.
+
+
+class Run(NamedTuple):
+    """What a training run leaves in memory.
+
+    Attributes:
+        network: the `keras.Model` with the last weights.
+        run_dir: directory of its files.
+        history: dict of lists, one entry an epoch.
+        updates: int, updates made in all.
+    """
+
+    network: keras.Model
+    run_dir: pathlib.Path
+    history: dict
+    updates: int
+
+
+def open_run(run_dir, recipe, *, resume):
+    """Makes a run's directory, or finds the one to resume.
+
+    Args:
+        run_dir: path.
+        recipe: `Recipe`.
+        resume: bool, whether to go on with the run that is there.
+
+    Returns:
+        Path of the directory.
+
+    Raises:
+        FileExistsError: if another run is there, or this one and `resume` is False.
+        FileNotFoundError: if there is nothing to resume.
+    """
+    run_dir = pathlib.Path(run_dir)
+    config = run_dir / "config.json"
+    mine = dataclasses.asdict(recipe)
+    if config.exists():
+        try:
+            theirs = json.loads(config.read_text())["recipe"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{config} is damaged: {error!r}. Remove it or name another directory."
+            ) from error
+        mine = json.loads(json.dumps(mine))
+        different = sorted(k for k in {*mine, *theirs} if mine.get(k) != theirs.get(k))
+        if different:
+            said = ", ".join(f"{k}: {theirs.get(k)!r} there, {mine.get(k)!r} here" for k in different)
+            raise FileExistsError(
+                f"The run directory holds another run ({said}). Name another directory. "
+                f"Received: run_dir={run_dir}"
+            )
+        if not resume:
+            raise FileExistsError(
+                "The run directory already holds this run; resume it with --resume, or name another "
+                f"directory. Received: run_dir={run_dir}"
+            )
+        return run_dir
+    if resume:
+        raise FileNotFoundError(f"There is no run to resume. Received: run_dir={run_dir}")
+    if run_dir.exists() and any(run_dir.iterdir()):
+        raise FileExistsError(
+            f"The run directory is not empty and holds no run. Received: run_dir={run_dir}"
+        )
+    run_dir.mkdir(parents=True, exist_ok=True)
+    values = {
+        "format": _FORMAT,
+        "dataset": recipe.dataset,
+        "model": recipe.model,
+        "recipe": dataclasses.asdict(recipe),
+        "versions": {
+            "sharedkeras": __version__,
+            "keras": keras.__version__,
+            "backend": backend.version(),
+        },
+    }
+    write_atomically(config, json.dumps(values, indent=1))
+    return run_dir
+
+
+def prepare(recipe, *, steps_per_epoch):
+    """Builds a recipe's network and compiled trainer, with all seeds set from the recipe's.
+
+    Args:
+        recipe: `Recipe`.
+        steps_per_epoch: int, updates an epoch.
+
+    Returns:
+        `RobustTrainer`.
+    """
+    keras.utils.set_random_seed(recipe.seed)
+    trainer = RobustTrainer(
+        recipe.make_network(),
+        recipe.make_objective(),
+        seed=recipe.seed,
+        weight_decay=recipe.weight_decay,
+        augment=recipe.make_augment(),
+    )
+    rate = StepDecay(recipe.learning_rate, recipe.drops, steps_per_epoch=steps_per_epoch)
+    if recipe.optimizer == "sgd":
+        # Keras scales the velocity by the rate, PyTorch the update: they differ only in the few updates
+        # after the rate drops, when Keras's velocity still has its old size.
+        optimizer = keras.optimizers.SGD(rate, momentum=_MOMENTUM)
+    else:
+        optimizer = keras.optimizers.Adam(rate)
+    trainer.compile(optimizer=optimizer)
+    trainer.steps_per_epoch = steps_per_epoch
+    return trainer
+
+
+def estimate_seconds(network, recipe, examples, updates=None):
+    """Estimates a run's length from the time of one input gradient on this machine.
+
+    Args:
+        network: `keras.Model`.
+        recipe: `Recipe`.
+        examples: int, training images.
+        updates: int or None, updates if the run is cut short.
+
+    Returns:
+        Seconds, float; good to a factor of two.
+    """
+    x = np.random.default_rng(0).random((_PROBE, *network.input_shape[1:]), "float32")
+    y = np.zeros(_PROBE, "int32")
+    classifier = FrozenClassifier(network)
+
+    def gradient(view, x, y, state):
+        return input_gradient(view, cross_entropy, y, x, state)[2]
+
+    arguments = [ops.convert_to_tensor(v) for v in (x, y)]
+    for _ in range(2):  # The first call compiles.
+        began = time.perf_counter()
+        ops.convert_to_numpy(classifier.apply("probe", gradient, *arguments, classifier.state))
+    unit = (time.perf_counter() - began) / _PROBE
+    views = 1 if recipe.objective == "standard" else 2
+    # A train step's pass with weight gradients costs about 1.7 input gradients for each view.
+    per_image = unit * (recipe.attack_steps + 1.7 * views)
+    images = examples * recipe.epochs if updates is None else recipe.batch_size * updates
+    validation = recipe.validation_examples * recipe.epochs if updates is None else 0
+    return images * per_image + validation * unit * max(recipe.attack_steps, 20)
+
+
+def fit(
+    recipe,
+    run_dir,
+    *,
+    resume=False,
+    data_dir=None,
+    download=False,
+    max_steps=None,
+    deterministic=False,
+    announce=None,
+    verbose="auto",
+):
+    """Trains as a recipe says and keeps everything in a run directory.
+
+    After each epoch: `last.keras`, `best.keras`, `metrics.csv`, a checkpoint of all state, TensorBoard's
+    events where TensorFlow is installed. A run that was stopped goes on with `resume=True` from its last
+    checkpoint, and ends where an unbroken one does.
+
+    Args:
+        recipe: `Recipe`.
+        run_dir: path of the directory.
+        resume: bool, whether to go on with the run that is there.
+        data_dir: directory of the data; TFDS's own if None.
+        download: bool, whether to download the data where it is absent.
+        max_steps: int, stop after that many updates, or None.
+        deterministic: bool, whether operations must return the same bits each time.
+        announce: `announce(trainer, train, start_epoch)`, called before the first update.
+        verbose: as in `keras.Model.fit`.
+
+    Returns:
+        `Run`.
+
+    Raises:
+        FileExistsError: if the directory holds another run, or this one and `resume` is False.
+        FileNotFoundError: if the data or the run to resume is not there.
+        ValueError: if a checkpoint is damaged or of another network.
+    """
+    if max_steps is not None and max_steps < 1:
+        raise ValueError(f"`max_steps` must be at least 1. Received: max_steps={max_steps}")
+    source = {"data_dir": data_dir, "download": download, "validation_size": recipe.validation_size}
+    train = data.load(recipe.dataset, "train", **source)
+    held_out = data.load(recipe.dataset, "validation", **source) if recipe.validation_size else None
+    run_dir = open_run(run_dir, recipe, resume=resume)
+    if deterministic:
+        backend.deterministic()
+    batches = data.Batches(train.x, train.y, recipe.batch_size, seed=recipe.seed, drop_remainder=True)
+    trainer = prepare(recipe, steps_per_epoch=len(batches))
+    start, history = checkpoint.restore_newest(run_dir / "checkpoints", trainer) if resume else (0, {})
+    if announce is not None:
+        announce(trainer, train, start)
+    keeper = callbacks.Keeper(run_dir, history)
+    before = [callbacks.EpochState(batches)]
+    if held_out is not None and recipe.validation_examples:
+        before.append(
+            callbacks.RobustValidation(
+                held_out.x,
+                held_out.y,
+                attack=callbacks.validation_attack(recipe.make_attack()),
+                batch_size=recipe.batch_size,
+                examples=min(recipe.validation_examples, len(held_out.x)),
+            )
+        )
+    after = []
+    if importlib.util.find_spec("tensorflow") and importlib.util.find_spec("tensorboard"):
+        after.append(keras.callbacks.TensorBoard(run_dir / "tensorboard", write_graph=False))
+    if max_steps is not None:
+        before.insert(0, callbacks.MaxSteps(max_steps))
+    trainer.fit(
+        batches,
+        epochs=recipe.epochs,
+        initial_epoch=start,
+        callbacks=[*before, keeper, *after],
+        shuffle=False,
+        verbose=verbose,
+    )
+    updates = int(ops.convert_to_numpy(trainer.update.value))
+    if not (run_dir / "last.keras").exists() or updates % len(batches):
+        # Cut short in mid-epoch: these weights are worth keeping, and the checkpoint stays whole.
+        save_network(trainer.network, run_dir / "last.keras")
+        if not (run_dir / "best.keras").exists():
+            save_network(trainer.network, run_dir / "best.keras")
+    return Run(trainer.network, run_dir, keeper.history, updates)

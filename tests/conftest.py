@@ -1,0 +1,38 @@
+"""What all tests share: the backend is chosen by KERAS_BACKEND, one process each."""
+
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pytest
+
+
+def pytest_collection_modifyitems(config, items):
+    """Skips what needs TensorFlow's backend on the others."""
+    if keras.config.backend() == "tensorflow":
+        return
+    mark = pytest.mark.skip(reason="needs the TensorFlow backend")
+    for item in items:
+        if "tensorflow" in item.keywords:
+            item.add_marker(mark)
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """The directory of small extracts from the official tools' outputs."""
+    return pathlib.Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def golden_losses(golden):
+    """Loss values and gradients computed in float64 by the official PyTorch tools."""
+    with np.load(golden / "losses.npz") as archive:
+        return dict(archive)

@@ -1,0 +1,65 @@
+"""Networks of the zoo."""
+
+import pathlib
+
+from sharedkeras import models
+from zoo import weights_store
+from zoo.cards_index import card, names
+
+
+def load(name, *, zoo_url=None):
+    """Loads a pretrained robust network.
+
+    Args:
+        name: str, one of `zoo.names()`.
+        zoo_url: str, address of weights that do not come with the package; default:
+            `$SHAREDKERAS_ZOO_URL`.
+
+    Returns:
+        `keras.Model` from float32 images `(batch, H, W, C)` in [0, 1] to logits `(batch, K)`, on the
+        active backend.
+
+    Raises:
+        ValueError: if the name is unknown or the weights are not those of the card.
+        FileNotFoundError: if the weights are nowhere to be found.
+    """
+    entry = card(name)
+    data = weights_store.read(entry["weights"], zoo_url=zoo_url)
+    network = build(entry["network"])
+    weights_store.unpack(data, network)
+    return network
+
+
+def build(description):
+    """Builds the network that a card describes, newly initialised.
+
+    Args:
+        description: dict with the arguments of `sharedkeras.models.build`.
+    """
+    arguments = dict(description)
+    arguments["input_shape"] = tuple(arguments["input_shape"])
+    return models.build(arguments.pop("model"), **arguments)
+
+
+def find(source, *, weights="best"):
+    """Loads a network from wherever it is: a run directory, a `.keras` file, or the zoo.
+
+    Args:
+        source: path, or one of `zoo.names()`.
+        weights: "best" or "last", for run directories.
+
+    Returns:
+        `keras.Model`.
+
+    Raises:
+        FileNotFoundError: if there is nothing of that name; the message lists the zoo.
+        ValueError: if a file is damaged.
+    """
+    if pathlib.Path(source).exists():
+        return models.load_network(source, weights=weights)
+    if str(source) in names():
+        return load(str(source))
+    raise FileNotFoundError(
+        f"No run directory, no .keras file and no network of the zoo, which has {names()}. "
+        f"Received: network={source}"
+    )
