@@ -1,8 +1,8 @@
 """Lists the networks of the zoo, or shows one card.
 
-    python apps/browse_zoo.py
-    python apps/browse_zoo.py --name=mnist-cnn-shared
-    python apps/browse_zoo.py --readme=README.md   # writes the table into the file
+python apps/browse_zoo.py
+python apps/browse_zoo.py --name=mnist-cnn-shared
+python apps/browse_zoo.py --readme=README.md   # writes the table into the file
 """
 
 import json

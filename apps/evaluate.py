@@ -1,9 +1,9 @@
 """Judges a network under attack and writes a report.
 
-    python apps/evaluate.py --network=runs/quickstart --attacks=natural,fgsm,pgd20,pgd40,cw
-    python apps/evaluate.py --network=mnist-cnn-shared --attacks=autoattack --eval_examples=1000
-    python apps/evaluate.py --network=my.keras --dataset=cifar10 --attacks=autoattack --shard=3/16
-    python apps/evaluate.py --merge=runs/a/report.json,runs/b/report.json --run_dir=runs/merged
+python apps/evaluate.py --network=runs/quickstart --attacks=natural,fgsm,pgd20,pgd40,cw
+python apps/evaluate.py --network=mnist-cnn-shared --attacks=autoattack --eval_examples=1000
+python apps/evaluate.py --network=my.keras --dataset=cifar10 --attacks=autoattack --shard=3/16
+python apps/evaluate.py --merge=runs/a/report.json,runs/b/report.json --run_dir=runs/merged
 """
 
 import json
@@ -118,7 +118,9 @@ def main(_):
             report = _judge(run)
     except (ValueError, FileNotFoundError, TypeError) as error:
         app_support.fail(error)
-    default = run[1] or app_support.new_run_dir(f"evaluate-{pathlib.Path(FLAGS.network or 'merged').stem}")
+    default = run[1] or app_support.new_run_dir(
+        f"evaluate-{pathlib.Path(FLAGS.network or 'merged').stem}"
+    )
     out = pathlib.Path(FLAGS.run_dir or default)
     out.mkdir(parents=True, exist_ok=True)
     report.to_json(out / "report.json")

@@ -1,7 +1,7 @@
 """Puts a finished run into the zoo, with the card that its files prove.
 
-    python apps/evaluate.py --network=runs/mine --attacks=fgsm,pgd20,pgd40,cw
-    python apps/publish.py --run_dir=runs/mine --name=mnist-cnn-mine --hardware="2 CPU cores"
+python apps/evaluate.py --network=runs/mine --attacks=fgsm,pgd20,pgd40,cw
+python apps/publish.py --run_dir=runs/mine --name=mnist-cnn-mine --hardware="2 CPU cores"
 """
 
 import app_support

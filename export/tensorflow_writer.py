@@ -1,6 +1,8 @@
 """Writes the two file formats; the one module that needs TensorFlow as Keras's backend."""
 
+import contextlib
 import json
+import logging
 import pathlib
 import warnings
 
@@ -13,6 +15,7 @@ from export.runtime import METADATA_FILE
 from export.signature import forward
 
 _PRODUCER = "sharedkeras"
+_CHATTY = ("absl", "tensorflow", "tf2onnx")
 
 
 def write(network, path, *, form, metadata, select=None, opset=None):
@@ -36,10 +39,25 @@ def write(network, path, *, form, metadata, select=None, opset=None):
     check_tensorflow(concrete.graph.as_graph_def(), layers)
     versions = {**metadata["versions"], "tensorflow": tf.__version__}
     metadata = {**metadata, "versions": versions}
-    if form == "onnx":
-        _write_onnx(function, pathlib.Path(path), metadata, layers, opset)
-    else:
-        _write_saved_model(concrete, pathlib.Path(path), metadata, layers)
+    with _without_progress_messages():
+        if form == "onnx":
+            _write_onnx(function, pathlib.Path(path), metadata, layers, opset)
+        else:
+            _write_saved_model(concrete, pathlib.Path(path), metadata, layers)
+
+
+@contextlib.contextmanager
+def _without_progress_messages():
+    # Under absl.app the libraries report every step at the level of information.
+    loggers = [logging.getLogger(name) for name in _CHATTY]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(max(logger.level, logging.WARNING))
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _serving_function(network, input_shape, select):

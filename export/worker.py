@@ -13,6 +13,8 @@ import subprocess
 import sys
 import warnings
 
+import keras
+
 _ERRORS = {e.__name__: e for e in (ImportError, RuntimeError, TypeError, ValueError)}
 _STDERR_LINES = 20
 
@@ -28,8 +30,16 @@ def write_in_subprocess(network, path, directory, **job):
 
     Raises:
         RuntimeError: if the subprocess fails in an unforeseen way.
-        ValueError, TypeError, ImportError: as `write` raises them.
+        ValueError: if the running script itself defines a layer, and as `write` raises it.
+        TypeError, ImportError: as `write` raises them.
     """
+    modules = _modules(network)
+    if "__main__" in modules:
+        raise ValueError(
+            "The file is written by a process of its own, which cannot import layers that the running "
+            f"script defines; put them into a module. Received: network={network.name!r} on the "
+            f"{keras.config.backend()} backend"
+        )
     directory = pathlib.Path(directory)
     saved, error, job_file = (directory / n for n in ("network.keras", "error.json", "job.json"))
     with warnings.catch_warnings():
@@ -40,7 +50,7 @@ def write_in_subprocess(network, path, directory, **job):
         json.dumps(
             {
                 "network": str(saved),
-                "modules": sorted(_modules(network)),
+                "modules": sorted(modules),
                 "error": str(error),
                 "path": str(path),
                 "options": job,
@@ -82,8 +92,6 @@ def main(job_file):
     try:
         for module in job["modules"]:
             importlib.import_module(module)  # Registers the custom layers.
-        import keras
-
         from export.tensorflow_writer import write
 
         # Safe mode is off: the file is this call's own, so a Lambda in it is the caller's code.
@@ -101,7 +109,7 @@ def main(job_file):
 def _modules(layer):
     """Collects the modules that define the classes of a network's own layers."""
     name = type(layer).__module__
-    found = set() if name == "__main__" or name.split(".")[0] == "keras" else {name}
+    found = set() if name.split(".")[0] == "keras" else {name}
     for inner in getattr(layer, "layers", []):
         found |= _modules(inner)
     return found

@@ -1,7 +1,7 @@
 """Pretrained robust networks, each with a card that carries its evidence.
 
-    import zoo
-    network = zoo.load("mnist-cnn-shared")  # images in [0, 1] in, logits out
+import zoo
+network = zoo.load("mnist-cnn-shared")  # images in [0, 1] in, logits out
 """
 
 from zoo.cards_index import card, names

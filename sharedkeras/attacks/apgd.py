@@ -11,6 +11,7 @@ from sharedkeras import losses
 from sharedkeras.attacks.apgd_ascent import Climber, logits_of
 from sharedkeras.attacks.apgd_attempts import Attempts
 from sharedkeras.attacks.apgd_momentum import MomentumMoves
+from sharedkeras.attacks.apgd_sparse import SparseMoves
 from sharedkeras.attacks.attack import (
     Attack,
     AttackResult,
@@ -26,7 +27,7 @@ from sharedkeras.attacks.attack import (
 from sharedkeras.math import norms, random
 
 _LOSSES = ("ce", "dlr", "dlr-targeted", "margin")
-_MOVES = {"linf": MomentumMoves("linf"), "l2": MomentumMoves("l2")}
+_MOVES = {"linf": MomentumMoves("linf"), "l2": MomentumMoves("l2"), "l1": SparseMoves()}
 
 
 def _margin_targeted(y, target, logits):
@@ -106,7 +107,6 @@ class APGD(Attack):
     def __post_init__(self):
         """Checks every value, so that a wrong one is seen before any work."""
         norms.get(self.norm)
-        need_one_of(tuple(_MOVES), norm=self.norm)
         if not callable(self.loss):
             need_one_of(_LOSSES, loss=self.loss)
         need_positive(epsilon=self.epsilon, rho=self.rho)

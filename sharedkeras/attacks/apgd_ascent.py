@@ -8,9 +8,8 @@ from keras import ops
 
 from sharedkeras.attacks.attack import input_gradient, is_wrong, mean_logits, select
 
-_SMALLEST_BUCKET = 16
-_LEAST_LEFT = 0.1
-"""Below this share of iterations left, a smaller batch no longer pays for compiling it."""
+_LEAST_SAVED = 2500
+"""Gradients of one example that a smaller batch must save to be worth compiling (one to ten seconds)."""
 _EARLY_LOOKS = (3, 8)
 """Iterations of the first window after which broken points are dropped: most break at once."""
 
@@ -39,21 +38,27 @@ class Outcome(NamedTuple):
     queries: Any
 
 
-def bucket(count, size, least=_SMALLEST_BUCKET):
-    """Returns the padded size of a shrunk batch: few sizes, so that few graphs are compiled.
+def bucket(count, now, full, steps):
+    """Returns the size to which a batch shrinks: few sizes, so that few graphs are compiled.
 
     Args:
         count: int, examples left.
-        size: int, the batch's full size.
-        least: int, the size below which nothing is shrunk.
+        now: int, the batch's present size.
+        full: int, the size of a full batch.
+        steps: int, iterations to go.
 
     Returns:
-        The smallest of `size`, its half, its quarter, ... (rounded up, at least `least`) that holds
-        `count`.
+        The smallest that holds `count` of `full` times 1, 3/4, 1/2, 3/8, 1/4, ..., rounded up; `now`
+        where that would save too little.
     """
-    while (size + 1) // 2 >= max(count, least):
-        size = (size + 1) // 2
-    return size
+    size = full
+    while size > 1:
+        quarters = (-(-3 * size // 4), -(-size // 2))
+        if quarters[1] < count:
+            size = quarters[0] if quarters[0] >= count else size
+            break
+        size = quarters[1]
+    return size if (now - size) * steps >= _LEAST_SAVED else now
 
 
 def take(classifier, values, rows):
@@ -137,11 +142,13 @@ class Climber:
                 )
                 window = end
             if shrinking:
-                left = (steps - end) / steps
-                ascent, constants = shrinking.shrink(self.classifier, ascent, constants, end + 1, left)
+                spent, state = end + 1, ascent.state
+                ascent, constants = shrinking.shrink(
+                    self.classifier, ascent, constants, spent, steps - end
+                )
                 if ascent is None:
                     return shrinking.outcome(self.samples), state
-                x, given, epsilon = constants
+                x, _, epsilon = constants
         ascent = self._finish(ascent, constants, steps - 1, record)
         if shrinking:
             shrinking.keep(ascent, steps + 1)
@@ -210,10 +217,7 @@ class Climber:
 
     def _book(self, i, ascent, constants, adv, value, logits, gradient, state):
         value = ops.cast(value, adv.dtype)
-        if self.labelled:
-            wrong = is_wrong(constants[1][0], logits)
-        else:
-            wrong = ops.zeros_like(ascent.fooled)
+        wrong = is_wrong(constants[1][0], logits) if self.labelled else ops.zeros_like(ascent.fooled)
         better = value > ascent.best_loss
         return Ascent(
             adv=adv,
@@ -256,16 +260,23 @@ class _Shrinking:
             kept[rows] = value[mask]
         self.kept[-1][rows] = passes
 
-    def shrink(self, classifier, ascent, constants, passes, left):
+    def shrink(self, classifier, ascent, constants, passes, steps):
         """Drops broken points where the rest fits a smaller batch.
+
+        Args:
+            classifier: `FrozenClassifier`.
+            ascent: `Ascent`.
+            constants: nested structure of tensors that shrinks with it.
+            passes: int, forward passes so far.
+            steps: int, iterations to go.
 
         Returns:
             `(ascent, constants)`, or `(None, None)` when no point is left.
         """
         fooled = ops.convert_to_numpy(ascent.fooled)
         going = np.flatnonzero(self.live & ~fooled)
-        size = bucket(len(going), self.size)
-        if len(going) and (size >= len(self.rows) or left < _LEAST_LEFT):
+        size = bucket(len(going), len(self.rows), self.size, steps)
+        if len(going) and size == len(self.rows):
             return ascent, constants
         values = (ascent.output, ascent.fooled, ascent.best, ascent.best_loss)
         values = [ops.convert_to_numpy(v) for v in values]

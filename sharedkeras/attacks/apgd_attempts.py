@@ -53,7 +53,8 @@ class Attempts:
         live = np.ones(len(self.x), bool) if self.early_stop and self.shrinks else None
         if rows is not None and len(rows) < len(self.x):
             # What fills the batch up is broken already: its results are not looked at.
-            filling = np.flatnonzero(~standing)[: bucket(len(rows), len(self.x)) - len(rows)]
+            size = bucket(len(rows), len(self.x), len(self.x), self.steps)
+            filling = np.flatnonzero(~standing)[: size - len(rows)]
             chosen = np.concatenate([rows, filling])
             values = take(self.climber.classifier, values, chosen)
             live = None if live is None else np.arange(len(chosen)) < len(rows)

@@ -125,9 +125,7 @@ class MomentumMoves:
         """
         memory = ascent.memory
         oscillates = memory.count <= limit  # The paper has <, the official code <=.
-        stuck = ops.logical_and(
-            ops.logical_not(memory.halved), memory.best_before >= ascent.best_loss
-        )
+        stuck = ops.logical_and(ops.logical_not(memory.halved), memory.best_before >= ascent.best_loss)
         halve = ops.logical_or(oscillates, stuck)
         # `old` stays, as in the official code: the next momentum leads from it to the best iterate.
         return ascent._replace(

@@ -256,7 +256,9 @@ class CarliniWagner(Attack):
         _, movable = self._to_tanh_space(start)
         tanh = ops.cast(ops.tanh(search.w), x.dtype)
         adv = ops.where(movable, 0.5 * (tanh + 1.0), start)
-        f, logits, gradient, state = input_gradient(view, self._f, y, adv, search.state, self.eot_samples)
+        f, logits, gradient, state = input_gradient(
+            view, self._f, y, adv, search.state, self.eot_samples
+        )
         sq_l2 = ops.sum(ops.square(adv - x), axis=(1, 2, 3))
         cost = sq_l2 + search.c * f
 

@@ -136,7 +136,7 @@ class FAB(Attack):
         classifier, x, y, index = prepare(classifier, x, y, index)
         y = ops.cast(y, "int32")
         epsilon = ops.broadcast_to(radius(self, epsilon, x), (ops.shape(x)[0],))
-        logits = classifier.apply(("fab-clean", self), self._clean, x, classifier.state)
+        logits = classifier.apply(("fab-clean", *self._key), self._clean, x, classifier.state)
         wrong = is_wrong(y, logits)
         distance = ops.cast(ops.where(wrong, 0.0, math.inf), x.dtype)
         best = x, distance, losses.margin(y, logits)
@@ -167,6 +167,11 @@ class FAB(Attack):
         record = record if trace else None
         return AttackResult(adv, distance <= epsilon, margin, distance, queries, record)
 
+    @property
+    def _key(self):
+        """What the compiled functions depend on, so that attacks that differ in the rest share them."""
+        return self.norm, self.alpha_max, self.eta, self.beta, self.eot_samples
+
     def _clean(self, view, x, state):
         return mean_logits(view, x, state, self.eot_samples)[0]
 
@@ -188,18 +193,18 @@ class FAB(Attack):
     def _once(self, classifier, key, from_random, trace, x, y, rivals, start, epsilon, index):
         """Makes one run and judges what it found by a fresh forward pass."""
         if from_random:
-            start = classifier.apply(("fab-start", self), self._start, x, key, index, epsilon)
+            start = classifier.apply(("fab-start", *self._key), self._start, x, key, index, epsilon)
         nothing = ops.full_like(x[:, 0, 0, 0], math.inf)
         carry = (start, x, nothing, classifier.state)
         constants = (x, y, rivals)
         history = []
         if trace:
             for i in range(self.steps):
-                carry = classifier.iterate(("fab", self), self._step, carry, constants, i, i + 1)
+                carry = classifier.iterate(("fab", *self._key), self._step, carry, constants, i, i + 1)
                 history.append(carry[2])
         else:
-            carry = classifier.iterate(("fab", self), self._step, carry, constants, 0, self.steps)
-        found = classifier.apply(("fab-finish", self), self._finish, carry, constants)
+            carry = classifier.iterate(("fab", *self._key), self._step, carry, constants, 0, self.steps)
+        found = classifier.apply(("fab-finish", *self._key), self._finish, carry, constants)
         return found, history
 
     def _start(self, view, x, key, index, epsilon):

@@ -16,8 +16,6 @@ from sharedkeras.attacks.attack import clip_to_image
 from sharedkeras.math import norms, random
 
 _TINY = 1e-12
-BLOCK = 64
-"""Iterations whose draws are made at once: drawing in every iteration would cost more than it gives."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +59,7 @@ def _linf_change(adv, x, epsilon, corners, signs, level, sides):
     side = ops.take(np.array(sides, "int32"), level)
     step = 2.0 * epsilon * signs[:, None, None, :-1]
     moved = adv + ops.where(_window(x, corners, side), step, ops.zeros_like(step))
-    return clip_to_image(ops.clip(moved, x - epsilon, x + epsilon))
+    return clip_to_image(ops.maximum(ops.minimum(moved, x + epsilon), x - epsilon))
 
 
 @functools.cache
@@ -111,7 +109,9 @@ def _l2_change(adv, x, epsilon, corners, signs, level, sides):
     nothing = ops.zeros_like(delta)
 
     # The pattern of this side, one bump up and one down, at each image's first window.
-    canvas = ops.take(ops.convert_to_tensor(_canvases(sides, height, width), dtype=x.dtype), level, axis=0)
+    canvas = ops.take(
+        ops.convert_to_tensor(_canvases(sides, height, width), dtype=x.dtype), level, axis=0
+    )
     row = ops.clip(ops.arange(height, dtype="int32")[None] - corners[:, :1], 0, height - 1)
     column = ops.clip(ops.arange(width, dtype="int32")[None] - corners[:, 1:2], 0, width - 1)
     row = row + height * ops.cast(signs[:, -1:] < 0.0, "int32")
@@ -121,7 +121,9 @@ def _l2_change(adv, x, epsilon, corners, signs, level, sides):
         return ops.sqrt(ops.sum(ops.square(part), axis=(1, 2), keepdims=True))  # for each channel
 
     inside = ops.where(first, delta, nothing)
-    block = ops.where(first, bumps * signs[:, None, None, :-1], nothing) + inside / (size(inside) + _TINY)
+    block = ops.where(first, bumps * signs[:, None, None, :-1], nothing) + inside / (
+        size(inside) + _TINY
+    )
     unused = ops.square(norms.per_example(epsilon, x)) - ops.sum(
         ops.square(delta), axis=(1, 2, 3), keepdims=True
     )

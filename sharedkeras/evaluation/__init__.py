@@ -1,5 +1,6 @@
 """Robustness evaluation: attacks on a network, what is left of its accuracy, and how sure."""
 
+from sharedkeras.evaluation.cascade import autoattack, ensemble
 from sharedkeras.evaluation.evaluate import evaluate
 from sharedkeras.evaluation.judge import versions, weights_digest
 from sharedkeras.evaluation.paper_attacks import paper_attacks, paper_epsilon
@@ -8,6 +9,8 @@ from sharedkeras.evaluation.report import Finding, Report, merge
 __all__ = [
     "Finding",
     "Report",
+    "autoattack",
+    "ensemble",
     "evaluate",
     "merge",
     "paper_attacks",

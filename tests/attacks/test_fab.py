@@ -1,5 +1,7 @@
 """FAB on networks whose boundaries are known, and what must hold on any network."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ def numpy(t):
     return ops.convert_to_numpy(t)
 
 
+@functools.cache
 def linear(classes, scale=1.0, seed=0):
     rng = np.random.default_rng(seed)
     w = (scale * rng.normal(size=(32, classes))).astype("float32")
@@ -27,12 +30,11 @@ def linear(classes, scale=1.0, seed=0):
     return FrozenClassifier(network), w
 
 
-def curved(classes=5, seed=0):
+def curved(classes=4, seed=0):
     keras.utils.set_random_seed(seed)
     images = keras.Input(SHAPE)
-    x = layers.Conv2D(6, 3, activation="tanh", kernel_initializer="he_normal")(images)
-    x = layers.Dense(classes, kernel_initializer="he_normal")(layers.Flatten()(x))
-    return FrozenClassifier(keras.Model(images, x))
+    x = layers.Dense(20, activation="tanh")(layers.Flatten()(images))
+    return FrozenClassifier(keras.Model(images, layers.Dense(classes)(x)))
 
 
 def images(count, low=0.0, high=1.0, seed=1):
@@ -98,9 +100,10 @@ def test_comes_down_to_the_boundary_of_a_linear_network(norm):
 def test_what_is_returned_is_consistent(net, norm, targeted):
     x = images(12)
     y = predicted(net, x)
-    y[:2] = (y[:2] + 1) % 5  # Two are misclassified from the outset.
-    epsilon = {"linf": 0.1, "l2": 0.4, "l1": 1.0}[norm]
-    attack = FAB(norm=norm, epsilon=epsilon, steps=15, targeted=targeted)
+    y[:2] = (y[:2] + 1) % 4  # Two are misclassified from the outset.
+    free = FAB(norm=norm, epsilon=1e-3, steps=10, targeted=targeted).run(net, x, y, seed=0)
+    epsilon = float(np.median(numpy(free.distance)[2:]))
+    attack = FAB(norm=norm, epsilon=epsilon, steps=10, targeted=targeted)
     result = attack.run(net, x, y, seed=0, trace=True)
     adv, success, distance = (numpy(t) for t in (result.adversarial, result.success, result.distance))
     assert adv.min() >= 0
@@ -115,13 +118,12 @@ def test_what_is_returned_is_consistent(net, norm, targeted):
     np.testing.assert_array_equal(adv[:2], x[:2])
     np.testing.assert_array_equal(distance[:2], 0)
     np.testing.assert_array_equal(numpy(result.best_loss) > 0, found)
-    runs = 4 if targeted else 1
-    rivals = 1 if targeted else 4
+    runs, rivals = (3, 1) if targeted else (1, 3)
     np.testing.assert_array_equal(numpy(result.queries)[:2], 1)
-    np.testing.assert_array_equal(numpy(result.queries)[2:], 1 + runs * (15 * (rivals + 1) + 1))
+    np.testing.assert_array_equal(numpy(result.queries)[2:], 1 + runs * (10 * (rivals + 1) + 1))
     record = numpy(result.trace["norm"])
-    assert record.shape == (15, 12)
-    assert (np.diff(record, axis=0)[np.isfinite(record[:-1])] <= 0).all()
+    assert record.shape == (10, 12)
+    assert (record[1:] <= record[:-1]).all()
     np.testing.assert_allclose(record[-1, 2:], distance[2:])
     np.testing.assert_array_equal(numpy(result.trace["run_norm"]).min(0), record[-1])
     assert numpy(result.trace["run_norm"]).shape == (runs, 12)
@@ -131,33 +133,33 @@ def test_what_is_returned_is_consistent(net, norm, targeted):
 def test_early_stop_finds_the_same_successes(net):
     x = images(12)
     y = predicted(net, x)
-    attack = FAB(epsilon=0.08, steps=10, targeted=True)
-    whole = attack.run(net, x, y, seed=0)
-    early = attack.run(net, x, y, seed=0, early_stop=True)
+    attack = FAB(steps=10, targeted=True)
+    epsilon = np.full(12, np.median(numpy(attack.run(net, x, y, seed=0).distance)))
+    whole = attack.run(net, x, y, seed=0, epsilon=epsilon)
+    early = attack.run(net, x, y, seed=0, epsilon=epsilon, early_stop=True)
     assert 0 < numpy(whole.success).sum() < 12
     np.testing.assert_array_equal(numpy(whole.success), numpy(early.success))
     assert (numpy(early.distance) >= numpy(whole.distance) - 1e-6).all()
     assert numpy(early.queries).sum() < numpy(whole.queries).sum()
 
 
-@pytest.mark.parametrize("targeted", [False, True])
-def test_batches_do_not_matter(net, targeted):
+@pytest.mark.parametrize(("targeted", "cut"), [(False, slice(0, 1)), (True, slice(2, 5))])
+def test_batches_do_not_matter(net, targeted, cut):
     x = images(8)
     y = predicted(net, x)
-    attack = FAB(epsilon=0.08, steps=8, targeted=targeted, targets=2, restarts=2)
+    attack = FAB(epsilon=0.2, steps=8, targeted=targeted, targets=2, restarts=2)
     whole = attack.run(net, x, y, seed=3)
     index = np.arange(8, dtype="int32")
-    for cut in (slice(0, 1), slice(2, 5)):
-        part = attack.run(net, x[cut], y[cut], seed=3, index=index[cut])
-        np.testing.assert_array_equal(numpy(part.success), numpy(whole.success)[cut])
-        np.testing.assert_allclose(numpy(part.distance), numpy(whole.distance)[cut], rtol=1e-3)
+    part = attack.run(net, x[cut], y[cut], seed=3, index=index[cut])
+    np.testing.assert_array_equal(numpy(part.success), numpy(whole.success)[cut])
+    np.testing.assert_allclose(numpy(part.distance), numpy(whole.distance)[cut], rtol=1e-3)
 
 
 def test_restarts_only_help_and_are_reproducible(net):
     x = images(6)
     y = predicted(net, x)
-    once = FAB(epsilon=0.1, steps=5).run(net, x, y, seed=0)
-    again = FAB(epsilon=0.1, steps=5, restarts=3)
+    once = FAB(epsilon=0.2, steps=5).run(net, x, y, seed=0)
+    again = FAB(epsilon=0.2, steps=5, restarts=3)
     more = again.run(net, x, y, seed=0)
     assert (numpy(more.distance) <= numpy(once.distance)).all()
     np.testing.assert_array_equal(numpy(more.adversarial), numpy(again(net, x, y, seed=0)))
@@ -169,7 +171,7 @@ def test_restarts_only_help_and_are_reproducible(net):
 def test_start_replaces_the_clean_image(net):
     x = images(6)
     y = predicted(net, x)
-    attack = FAB(epsilon=0.1, steps=4)
+    attack = FAB(epsilon=0.2, steps=4)
     same = attack.run(net, x, y, seed=0, start=x)
     np.testing.assert_array_equal(numpy(same.adversarial), numpy(attack(net, x, y, seed=0)))
     other = attack.run(net, x, y, seed=0, start=np.clip(x + 0.05, 0, 1))
@@ -179,7 +181,7 @@ def test_start_replaces_the_clean_image(net):
 def test_epsilon_for_each_example_decides_only_on_success(net):
     x = images(6)
     y = predicted(net, x)
-    attack = FAB(epsilon=0.1, steps=8)
+    attack = FAB(epsilon=0.2, steps=8)
     result = attack.run(net, x, y, seed=0)
     distance = numpy(result.distance)
     epsilon = (distance * np.array([0.9, 1.1, 0.9, 1.1, 0.9, 1.1])).astype("float32")
@@ -191,7 +193,7 @@ def test_epsilon_for_each_example_decides_only_on_success(net):
 @pytest.mark.parametrize("targeted", [False, True])
 def test_two_classes(targeted):
     classifier, _ = linear(2)
-    x = images(4)
+    x = images(5)
     y = predicted(classifier, x)
     attack = FAB(epsilon=0.5, steps=10, targeted=targeted)
     result = attack.run(classifier, x, y, seed=0, early_stop=True)
@@ -212,7 +214,7 @@ def test_an_unbreakable_network_gives_the_clean_images():
 
 def test_everything_misclassified_from_the_outset(net):
     x = images(3)
-    y = (predicted(net, x) + 1) % 5
+    y = (predicted(net, x) + 1) % 4
     result = FAB(steps=3, targeted=True).run(net, x, y, seed=0, trace=True)
     assert numpy(result.success).all()
     np.testing.assert_array_equal(numpy(result.adversarial), x)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import onnx
 import pytest
-from export_networks import CLASSES, SHAPE, conv_network
+from export_networks import CLASSES, SHAPE, Doubled, conv_network
 from onnx import TensorProto, helper
 
 import export
@@ -75,6 +75,14 @@ def test_missing_package_is_named(write, tmp_path, monkeypatch):
     monkeypatch.setattr(requirements.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match="pip install tensorflow"):
         write(conv_network(), tmp_path / "file")
+
+
+def test_layers_of_a_script_are_refused_where_a_process_is_started(tmp_path, monkeypatch):
+    from export.worker import write_in_subprocess
+
+    monkeypatch.setattr(Doubled, "__module__", "__main__")
+    with pytest.raises(ValueError, match="put them into a module"):
+        write_in_subprocess(conv_network(), tmp_path / "file", tmp_path, form="onnx")
 
 
 def test_contract_round_trip():

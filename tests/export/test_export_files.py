@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -228,19 +229,28 @@ def test_missing_and_foreign_files(files, tmp_path):
         export.load_onnx(tmp_path / "newer.onnx")
 
 
-def test_failed_parity_leaves_nothing(tmp_path, monkeypatch, network):
+def test_failed_parity_leaves_nothing(files, form, tmp_path, monkeypatch):
     from export import pipeline
 
-    right = pipeline.reference_logits
-    monkeypatch.setattr(pipeline, "reference_logits", lambda *args: right(*args) + 0.25)
+    def write_earlier_weights(network, path, **job):
+        copy = shutil.copytree if form == "saved_model" else shutil.copy
+        copy(files[form][0], path)
+
+    monkeypatch.setattr(pipeline, "_write", write_earlier_weights)
+    network, path = conv_network(), tmp_path / "file"
+    bias = network.get_layer("logits").bias
+    bias.assign(bias + 0.25)
     with pytest.raises(RuntimeError, match=r"max_logit_difference=0\.25.*equal argmax 8 of 8"):
-        export.onnx(network, tmp_path / "a.onnx")
+        getattr(export, form)(network, path)
     assert list(tmp_path.iterdir()) == []
-    (tmp_path / "a.onnx").write_bytes(b"earlier")
+
+    bias.assign(bias - 0.25)
+    getattr(export, form)(network, path)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    bias.assign(bias + 0.25)
     with pytest.raises(RuntimeError, match="deleted"):
-        export.onnx(network, tmp_path / "a.onnx", overwrite=True)
-    assert [p.name for p in tmp_path.iterdir()] == ["a.onnx"]
-    assert (tmp_path / "a.onnx").read_bytes() == b"earlier"
+        getattr(export, form)(network, path, overwrite=True)
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
 def test_random_network_is_refused(tmp_path):

@@ -38,9 +38,7 @@ def test_cross_entropy_of_huge_logits_is_finite():
 
 
 def test_margin_is_positive_exactly_where_misclassified(labels, logits):
-    expected = np.array(
-        [np.delete(z, y).max() - z[y] for z, y in zip(logits, labels, strict=True)]
-    )
+    expected = np.array([np.delete(z, y).max() - z[y] for z, y in zip(logits, labels, strict=True)])
     value = numpy(losses.margin(labels, logits))
     np.testing.assert_allclose(value, expected, rtol=1e-5)
     assert np.array_equal(value > 0, logits.argmax(1) != labels)
@@ -94,7 +92,9 @@ def test_hsic_ignores_scale_and_order():
 def test_hsic_caps_neighbours_in_small_batches():
     rng = np.random.default_rng(5)
     x, y = rng.normal(size=(2, 4, 3)).astype("float32")
-    assert float(numpy(losses.hsic(x, y, neighbours=10))) == float(numpy(losses.hsic(x, y, neighbours=3)))
+    assert float(numpy(losses.hsic(x, y, neighbours=10))) == float(
+        numpy(losses.hsic(x, y, neighbours=3))
+    )
 
 
 def test_hsic_of_identical_samples_is_zero():

@@ -86,9 +86,7 @@ def test_dlr(reference, case, dtype):
     expected = reference[f"adv{case}_dlr_per_sample"].sum()
     check(value, grads, expected, [reference[f"adv{case}_dlr_grad_sum"]], dtype)
     target = reference[f"adv{case}_dlrt_target"]
-    value, grads = value_and_grads(
-        lambda z: ops.sum(losses.dlr_targeted(y, target, z)), [logits], dtype
-    )
+    value, grads = value_and_grads(lambda z: ops.sum(losses.dlr_targeted(y, target, z)), [logits], dtype)
     expected = reference[f"adv{case}_dlrt_per_sample"].sum()
     check(value, grads, expected, [reference[f"adv{case}_dlrt_grad_sum"]], dtype)
 

@@ -20,9 +20,7 @@ def numpy(x):
 
 
 def test_threefry_known_answer():
-    out = random.threefry(
-        (word(0x13198A2E), word(0x03707344)), (word(0x243F6A88), word(0x85A308D3))
-    )
+    out = random.threefry((word(0x13198A2E), word(0x03707344)), (word(0x243F6A88), word(0x85A308D3)))
     assert [int(numpy(v)) for v in out] == [0xC4923A9C, 0x483DF7A0]
 
 
@@ -55,8 +53,15 @@ def test_only_the_number_of_an_example_counts(draw):
 
 def test_paths_make_unrelated_draws():
     index = np.arange(100, dtype="int32")
-    keys = [random.key(0), random.key(1), random.key(0, 0), random.key(0, 1), random.key(0, "a"),
-            random.key(0, 0, 0), random.key(2**32)]
+    keys = [
+        random.key(0),
+        random.key(1),
+        random.key(0, 0),
+        random.key(0, 1),
+        random.key(0, "a"),
+        random.key(0, 0, 0),
+        random.key(2**32),
+    ]
     draws = np.stack([numpy(random.uniform(k, index, (50,))).ravel() for k in keys])
     correlation = np.corrcoef(draws) - np.eye(len(keys))
     # The standard error of a correlation of 5,000 pairs is 0.014.

@@ -1,0 +1,218 @@
+"""Networks: parameters counted by hand, names, shapes, and the frozen view."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from sharedkeras import models
+from sharedkeras.models import FrozenClassifier
+
+
+def numpy(x):
+    return ops.convert_to_numpy(x)
+
+
+def trainable(model):
+    return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+
+
+def conv(k, i, o, bias=False):
+    return k * k * i * o + (o if bias else 0)
+
+
+def dense(i, o):
+    return i * o + o
+
+
+def head(features, latent, classes):
+    if latent is None:
+        return dense(features, classes)
+    return dense(features, 2 * latent) + dense(latent, classes)
+
+
+def count_cnn(latent, classes):
+    convs = conv(3, 1, 32, True) + conv(3, 32, 32, True) + conv(3, 32, 64, True) + conv(3, 64, 64, True)
+    return convs + dense(4 * 4 * 64, 200) + dense(200, 200) + head(200, latent, classes)
+
+
+def count_resnet18(latent, classes):
+    total, width = conv(3, 3, 64) + 2 * 64, 64
+    for stage in (64, 128, 256, 512):
+        for block in range(2):
+            first = width if block == 0 else stage
+            total += conv(3, first, stage) + conv(3, stage, stage) + 4 * stage
+            if first != stage:
+                total += conv(1, first, stage) + 2 * stage
+        width = stage
+    return total + head(512, latent, classes)
+
+
+def count_wrn(depth, k, latent, classes):
+    total, width = conv(3, 3, 16), 16
+    for stage in (16 * k, 32 * k, 64 * k):
+        for _ in range((depth - 4) // 6):
+            total += 2 * width + conv(3, width, stage) + 2 * stage + conv(3, stage, stage)
+            if width != stage:
+                total += conv(1, width, stage)
+            width = stage
+    return total + 2 * width + head(width, latent, classes)
+
+
+@pytest.mark.parametrize("latent", [None, 128])
+def test_cnn_parameters(latent):
+    model = models.build("cnn", input_shape=(28, 28, 1), num_classes=10, latent_dim=latent)
+    assert trainable(model) == count_cnn(latent, 10)
+    # The SmallCNN of the published MNIST experiments has 312,202.
+    assert count_cnn(None, 10) == 312_202
+
+
+@pytest.mark.parametrize("latent", [None, 256])
+def test_resnet18_parameters(latent):
+    model = models.build("resnet18", input_shape=(32, 32, 3), num_classes=10, latent_dim=latent)
+    assert trainable(model) == count_resnet18(latent, 10)
+    assert count_resnet18(None, 10) == 11_173_962
+
+
+@pytest.mark.parametrize("latent", [None, 320])
+def test_wide_resnet_parameters(latent):
+    model = models.build("wrn-10-2", input_shape=(32, 32, 3), num_classes=100, latent_dim=latent)
+    assert trainable(model) == count_wrn(10, 2, latent, 100)
+    assert count_wrn(34, 10, None, 10) == 46_160_474
+
+
+@pytest.mark.slow
+def test_wrn_34_10_parameters():
+    model = models.build("wrn-34-10", input_shape=(32, 32, 3), num_classes=10)
+    assert trainable(model) == 46_160_474
+
+
+@pytest.mark.parametrize(("name", "shape"), [("cnn", (28, 28, 1)), ("wrn-10-1", (32, 32, 3))])
+def test_layers_are_named(name, shape):
+    model = models.build(name, input_shape=shape, num_classes=7, latent_dim=5)
+    z, mean, scale = model.get_layer("latent").output
+    assert z.shape == mean.shape == scale.shape == (None, 5)
+    assert model.get_layer("features").output.shape[0] is None
+    assert model.output_shape == (None, 7)
+    assert model.input_shape == (None, *shape)
+
+
+def test_convolutions_are_he_normal_in_fan_out():
+    model = models.build("wrn-10-2", input_shape=(32, 32, 3), num_classes=10)
+    kernel = numpy(model.get_layer("stage3_block1_conv2").kernel)
+    assert kernel.std() == pytest.approx(np.sqrt(2 / (9 * kernel.shape[-1])), rel=0.02)
+    norm = model.get_layer("final_bn")
+    assert (norm.momentum, norm.epsilon) == (0.9, 1e-5)
+
+
+def test_strided_convolution_pads_every_side():
+    inputs = keras.Input((8, 8, 1))
+    from sharedkeras.models.blocks import conv as block
+
+    model = keras.Model(inputs, block(1, strides=2, name="c")(inputs))
+    model.get_layer("c").set_weights([np.arange(9, dtype="float32").reshape(3, 3, 1, 1)])
+    x = np.random.default_rng(0).random((1, 8, 8, 1)).astype("float32")
+    padded = np.pad(x[0, :, :, 0], 1)
+    kernel = np.arange(9).reshape(3, 3)
+    expected = [
+        [np.sum(padded[2 * i : 2 * i + 3, 2 * j : 2 * j + 3] * kernel) for j in range(4)]
+        for i in range(4)
+    ]
+    np.testing.assert_allclose(numpy(model(x))[0, :, :, 0], expected, rtol=1e-5)
+
+
+def test_unknown_network_lists_the_known_ones():
+    with pytest.raises(ValueError, match="resnet18"):
+        models.build("resnet19", input_shape=(32, 32, 3), num_classes=10)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"input_shape": (32, 32), "num_classes": 10},
+        {"input_shape": (32, 32, 3), "num_classes": 1},
+        {"input_shape": (32, 0, 3), "num_classes": 10},
+    ],
+)
+def test_bad_sizes(arguments):
+    with pytest.raises(ValueError, match="Received"):
+        models.build("cnn", **arguments)
+
+
+def test_bad_depth():
+    with pytest.raises(ValueError, match="6 n"):
+        models.build("wrn-33-10", input_shape=(32, 32, 3), num_classes=10)
+
+
+def small():
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.BatchNormalization(name="bn")(inputs)
+    x = keras.layers.Flatten()(keras.layers.Conv2D(3, 3, activation="relu")(x))
+    return keras.Model(inputs, keras.layers.Dense(4, name="logits")(x))
+
+
+def test_frozen_view_agrees_and_moves_nothing():
+    network = small()
+    x = np.random.default_rng(0).random((5, 8, 8, 1)).astype("float32")
+    before = [numpy(w).copy() for w in network.weights]
+    view = FrozenClassifier(network)
+    np.testing.assert_allclose(numpy(view.predict(x)), numpy(network(x)), atol=1e-6)
+    assert view.num_classes == 4
+    assert view.input_shape == (8, 8, 1)
+    for a, b in zip(before, network.weights, strict=True):
+        assert np.array_equal(a, numpy(b))
+
+
+def test_refresh_reads_new_weights_without_compiling_again():
+    network = small()
+    x = np.random.default_rng(0).random((2, 8, 8, 1)).astype("float32")
+    view = FrozenClassifier(network)
+    old = numpy(view.predict(x))
+    network.set_weights([w + 0.1 for w in network.get_weights()])
+    assert np.array_equal(numpy(view.predict(x)), old)
+    view.refresh()
+    np.testing.assert_allclose(numpy(view.predict(x)), numpy(network(x)), atol=1e-6)
+
+
+def test_several_outputs_need_select():
+    network = small()
+    features = network.layers[-2].output
+    both = keras.Model(network.inputs, {"logits": network.output, "features": features})
+    with pytest.raises(ValueError, match="select"):
+        FrozenClassifier(both)
+    x = np.random.default_rng(0).random((2, 8, 8, 1)).astype("float32")
+    picked = numpy(FrozenClassifier(both, select="logits").predict(x))
+    np.testing.assert_allclose(picked, numpy(network(x)), atol=1e-6)
+    listed = keras.Model(network.inputs, [features, network.output])
+    picked = numpy(FrozenClassifier(listed, select=1).predict(x))
+    np.testing.assert_allclose(picked, numpy(network(x)), atol=1e-6)
+
+
+def test_random_layers_are_noticed():
+    assert not FrozenClassifier(small()).random
+    latent = models.build("cnn", input_shape=(28, 28, 1), num_classes=3, latent_dim=4)
+    assert FrozenClassifier(latent).random
+
+
+def test_no_model():
+    with pytest.raises(TypeError, match=r"keras\.Model"):
+        FrozenClassifier(lambda x: x)
+
+
+def test_load_network_errors(tmp_path):
+    with pytest.raises(FileNotFoundError, match="Received"):
+        models.load_network(tmp_path / "nothing")
+    (tmp_path / "run").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"best\.keras"):
+        models.load_network(tmp_path / "run")
+    bad = tmp_path / "bad.keras"
+    bad.write_bytes(b"PK but not a zip")
+    with pytest.raises(ValueError, match="damaged"):
+        models.load_network(bad)
+    good = tmp_path / "good.keras"
+    small().save(good)
+    good.write_bytes(good.read_bytes()[:-2000])
+    with pytest.raises(ValueError, match="damaged"):
+        models.load_network(good)
+    with pytest.raises(ValueError, match="weights"):
+        models.load_network(good, weights="newest")

@@ -1,0 +1,250 @@
+"""Whole runs: what they leave, how they stop and go on, what they refuse."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from sharedkeras import models, recipes, training
+from sharedkeras.training import checkpoint
+from sharedkeras.training.run import open_run, prepare
+
+TINY = dataclasses.replace(
+    recipes.get("quickstart"),
+    epochs=3,
+    attack_steps=1,
+    validation_size=8800,
+    validation_examples=20,
+    batch_size=100,
+)  # 1,200 images: 12 updates an epoch
+
+
+def variables(trainer):
+    return [ops.convert_to_numpy(v + 0) for v in checkpoint.variables(trainer)]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    return training.fit(TINY, tmp_path_factory.mktemp("run") / "a", verbose=0, deterministic=True)
+
+
+def test_files_of_a_run(unbroken):
+    names = {p.name for p in unbroken.run_dir.iterdir()}
+    assert {"config.json", "metrics.csv", "checkpoints", "best.keras", "last.keras"} <= names
+    config = json.loads((unbroken.run_dir / "config.json").read_text())
+    assert config["dataset"] == "mnist-mini"
+    assert config["recipe"]["attack_steps"] == 1
+    rows = (unbroken.run_dir / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 4
+    columns = set(rows[0].split(","))
+    assert {
+        "epoch",
+        "loss",
+        "ce_adv",
+        "ce_clean",
+        "skl",
+        "hsic",
+        "val_natural",
+        "val_robust",
+        "learning_rate",
+        "seconds",
+    } == columns
+    assert [p.name for p in checkpoint.listed(unbroken.run_dir / "checkpoints")] == [
+        "epoch-0002.npz",
+        "epoch-0003.npz",
+    ]
+    assert unbroken.updates == 36
+
+
+def test_last_weights_are_the_networks(unbroken):
+    loaded = models.load_network(unbroken.run_dir, weights="last")
+    for a, b in zip(loaded.get_weights(), unbroken.network.get_weights(), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_learning_rate_drops(unbroken):
+    # The quick start's drop at epoch 5 is never reached here.
+    assert unbroken.history["learning_rate"] == [pytest.approx(1e-3)] * 3
+    decay = training.StepDecay(1.0, (2, 4), steps_per_epoch=10)
+    rates = [float(ops.convert_to_numpy(decay(s))) for s in (0, 19, 20, 39, 40, 99)]
+    np.testing.assert_allclose(rates, [1, 1, 0.1, 0.1, 0.01, 0.01], rtol=1e-5)
+
+
+def test_stopped_after_an_epoch_and_resumed_ends_the_same(unbroken, tmp_path):
+    class Stop(Exception):
+        pass
+
+    original = checkpoint.save
+
+    def save_and_die(*arguments, **keywords):
+        path = original(*arguments, **keywords)
+        if keywords["epoch"] == 2:
+            raise Stop
+        return path
+
+    checkpoint.save = save_and_die
+    try:
+        with pytest.raises(Stop):
+            training.fit(TINY, tmp_path / "b", verbose=0, deterministic=True)
+    finally:
+        checkpoint.save = original
+    resumed = training.fit(TINY, tmp_path / "b", verbose=0, resume=True, deterministic=True)
+    worst = max(
+        np.abs(a - b).max()
+        for a, b in zip(resumed.network.get_weights(), unbroken.network.get_weights(), strict=True)
+    )
+    assert worst == 0
+    assert resumed.history["loss"] == unbroken.history["loss"]
+    assert resumed.updates == 36
+
+
+def test_max_steps(tmp_path):
+    run = training.fit(TINY, tmp_path / "c", verbose=0, max_steps=5)
+    assert run.updates == 5
+    assert not checkpoint.listed(run.run_dir / "checkpoints")
+    assert (run.run_dir / "last.keras").exists()
+    assert (run.run_dir / "best.keras").exists()
+
+
+def test_other_run_is_refused(unbroken):
+    other = dataclasses.replace(TINY, alpha=0.9)
+    with pytest.raises(FileExistsError, match="alpha"):
+        open_run(unbroken.run_dir, other, resume=True)
+    with pytest.raises(FileExistsError, match="resume"):
+        open_run(unbroken.run_dir, TINY, resume=False)
+
+
+def test_nothing_to_resume(tmp_path):
+    with pytest.raises(FileNotFoundError, match="resume"):
+        open_run(tmp_path / "none", TINY, resume=True)
+
+
+def test_foreign_directory_is_refused(tmp_path):
+    (tmp_path / "mine.txt").write_text("x")
+    with pytest.raises(FileExistsError, match="not empty"):
+        open_run(tmp_path, TINY, resume=False)
+
+
+def test_damaged_config(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="damaged"):
+        open_run(tmp_path, TINY, resume=True)
+
+
+def test_truncated_checkpoint_falls_back_to_the_one_before(unbroken, tmp_path):
+    older, newer = checkpoint.listed(unbroken.run_dir / "checkpoints")
+    (tmp_path / older.name).write_bytes(older.read_bytes())
+    (tmp_path / newer.name).write_bytes(newer.read_bytes()[:5000])
+    trainer = prepare(TINY, steps_per_epoch=12)
+    with pytest.warns(UserWarning, match="damaged"):
+        epoch, history = checkpoint.restore_newest(tmp_path, trainer)
+    assert epoch == 2
+    assert len(history["loss"]) == 2
+    os.remove(tmp_path / older.name)
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match="damaged"):
+        checkpoint.restore_newest(tmp_path, trainer)
+
+
+def test_checkpoint_of_another_network(unbroken):
+    other = prepare(dataclasses.replace(TINY, latent=False, objective="standard"), steps_per_epoch=12)
+    before = variables(other)
+    with pytest.raises(ValueError, match="another network"):
+        checkpoint.restore(checkpoint.listed(unbroken.run_dir / "checkpoints")[-1], other)
+    for a, b in zip(before, variables(other), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_checkpoint_holds_everything(unbroken):
+    trainer = prepare(TINY, steps_per_epoch=12)
+    checkpoint.restore_newest(unbroken.run_dir / "checkpoints", trainer)
+    values = variables(trainer)
+    assert int(ops.convert_to_numpy(trainer.update.value)) == 36
+    assert int(ops.convert_to_numpy(trainer.optimizer.iterations + 0)) == 36
+    paths = {v.path for v in checkpoint.variables(trainer)}
+    assert any("seed_generator_state" in path for path in paths)
+    for stored, value in zip(checkpoint.variables(trainer), values, strict=True):
+        assert tuple(stored.shape) == value.shape
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": "resnet19"},
+        {"objective": "nothing"},
+        {"epsilon": 0.0},
+        {"epsilon": -1.0},
+        {"attack_steps": 0},
+        {"epochs": 0},
+        {"batch_size": 1},
+        {"optimizer": "lion"},
+        {"learning_rate": 0.0},
+        {"weight_decay": -1.0},
+        {"alpha": 2.0},
+        {"seed": -1},
+    ],
+)
+def test_bad_recipe(changes):
+    with pytest.raises(ValueError, match="Received"):
+        dataclasses.replace(TINY, **changes)
+
+
+def test_unknown_recipe_and_dataset():
+    with pytest.raises(ValueError, match="quickstart"):
+        recipes.get("nothing")
+    with pytest.raises(ValueError, match="mnist-mini"):
+        recipes.find("imagenet")
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_recipes_cite_their_source(name):
+    recipe = recipes.get(name)
+    assert recipe.source.startswith(("Table", "not in the paper", "as the"))
+    assert json.loads(json.dumps(dataclasses.asdict(recipe)))["name"] == name
+
+
+def test_default_networks():
+    assert recipes.find("cifar100").model == "wrn-34-10"
+    assert recipes.find("cifar10").model == "resnet18"
+    assert recipes.find("cifar10", "wrn-34-10", "standard").name == "cifar10-wrn-34-10-standard"
+
+
+SCRIPT = """
+import dataclasses, sys
+from sharedkeras import training
+sys.path.insert(0, {tests!r})
+from test_runs import TINY
+training.fit(TINY, {run!r}, verbose=0, deterministic=True, resume={resume})
+"""
+
+
+@pytest.mark.slow
+def test_kill_in_the_middle_of_an_epoch(unbroken, tmp_path):
+    run = tmp_path / "killed"
+
+    def start(resume):
+        source = SCRIPT.format(tests=os.path.dirname(__file__), run=str(run), resume=resume)
+        return subprocess.Popen([sys.executable, "-c", source])
+
+    process = start(False)
+    while not checkpoint.listed(run / "checkpoints"):
+        assert process.poll() is None
+        time.sleep(0.02)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert start(True).wait() == 0
+    resumed = models.load_network(run, weights="last")
+    worst = max(
+        np.abs(a - b).max()
+        for a, b in zip(resumed.get_weights(), unbroken.network.get_weights(), strict=True)
+    )
+    print("largest difference of a weight:", worst)
+    assert worst == 0 or keras.config.backend() != "tensorflow"
