@@ -98,10 +98,10 @@ def export_network(
         List of `ParityReport`.
     """
     import export
+    import zoo
     from export.placement import size_of
-    from sharedkeras.models import load_network
 
-    network = load_network(source, weights=weights)
+    network = zoo.find(source, weights=weights)
     name, directory, known_dataset = find_origin(source)
     directory = pathlib.Path(output or directory)
     label_names, x = load_test(dataset or known_dataset, data_dir)

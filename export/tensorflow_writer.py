@@ -7,6 +7,7 @@ import pathlib
 import warnings
 
 import tensorflow as tf
+from absl import logging as absl_logging
 from tensorflow.core.protobuf import saved_model_pb2
 
 from export.contract import INPUT, OUTPUTS, to_properties
@@ -15,7 +16,7 @@ from export.runtime import METADATA_FILE
 from export.signature import forward
 
 _PRODUCER = "sharedkeras"
-_CHATTY = ("absl", "tensorflow", "tf2onnx")
+_CHATTY = ("tensorflow", "tf2onnx")
 
 
 def write(network, path, *, form, metadata, select=None, opset=None):
@@ -48,14 +49,18 @@ def write(network, path, *, form, metadata, select=None, opset=None):
 
 @contextlib.contextmanager
 def _without_progress_messages():
-    # Under absl.app the libraries report every step at the level of information.
+    # Under absl.app the libraries report every step at the level of information. Absl's own logger is
+    # set through its module, because TensorFlow sets it too while it saves.
+    verbosity = absl_logging.get_verbosity()
     loggers = [logging.getLogger(name) for name in _CHATTY]
     levels = [logger.level for logger in loggers]
+    absl_logging.set_verbosity(min(verbosity, absl_logging.WARNING))
     for logger in loggers:
         logger.setLevel(max(logger.level, logging.WARNING))
     try:
         yield
     finally:
+        absl_logging.set_verbosity(verbosity)
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
 

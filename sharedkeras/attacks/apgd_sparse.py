@@ -16,6 +16,8 @@ _WINDOW = 0.04
 _SHRINK_STEP = 1.5
 _SPARSER = 0.95
 _SMALLEST_STEP = 0.1
+_INSIDE = 1 - 1e-6
+"""Keeps the rounding of a sum over thousands of coordinates from carrying a point out of the ball."""
 _HALVINGS = 40  # Enough for float32; the exact level follows from the coordinates it settles.
 
 
@@ -64,7 +66,7 @@ class SparseMoves:
 
     def enter(self, x, start, epsilon):
         """Returns a phase's first iterates."""
-        return project_to_ball_and_box(x, start, epsilon)
+        return project_to_ball_and_box(x, start, _INSIDE * epsilon)
 
     def begin(self, adv, x, epsilon):
         """Returns what the moves remember, before the first of them."""
@@ -81,7 +83,7 @@ class SparseMoves:
         kept = ops.where(ops.abs(gradient) >= norms.per_example(level, x), ops.sign(gradient), 0.0)
         total = ops.sum(ops.abs(kept), axis=(1, 2, 3))
         scale = memory.step_size / ops.maximum(total, 1.0)
-        return project_to_ball_and_box(x, adv + norms.per_example(scale, x) * kept, epsilon)
+        return project_to_ball_and_box(x, adv + norms.per_example(scale, x) * kept, _INSIDE * epsilon)
 
     def observe(self, i, memory, adv, value):
         """Remembers the loss at the new iterate."""

@@ -43,7 +43,8 @@ class _Search(NamedTuple):
     lower: Any  # bounds on c
     upper: Any
     found: Any  # whether this value of c has succeeded
-    active: Any
+    active: Any  # whether this value of c may still improve
+    done: Any  # whether no further value of c is needed
     previous: Any  # the cost at the last check of progress
     best: Any  # the nearest success and its squared distance
     best_size: Any
@@ -134,7 +135,7 @@ class CarliniWagner(Attack):
             index: `(batch,)` int32, of no effect.
             start: `(batch, H, W, C)` images from which the search starts instead of `x`.
             trace: bool, whether to record "sq_l2", "f", "cost" and "predicted" at each forward pass;
-                passes that no example needed are left out. Compiles nothing else, but is slower.
+                passes that no example needed are left out. Slower, and not inside a graph.
             early_stop: bool, whether an example is left alone at its first success within `epsilon`,
                 when only the verdict matters and not the distance.
 
@@ -196,6 +197,8 @@ class CarliniWagner(Attack):
                 record.append(search.seen)
             if not np.any(ops.convert_to_numpy(search.active)):
                 at = -(-at // self.steps) * self.steps  # to the next value of c
+            if not self.compat and np.all(ops.convert_to_numpy(search.done)):
+                break
         if trace:
             names = ("sq_l2", "f", "cost", "predicted")
             record = {k: ops.stack(v) for k, v in zip(names, zip(*record, strict=True), strict=True)}
@@ -225,11 +228,12 @@ class CarliniWagner(Attack):
         infinite = ops.full_like(row, math.inf)
         count = ops.zeros_like(row, dtype="int32")
         w, _ = self._to_tanh_space(start)
-        passes, best_size = count, infinite
+        passes, best_size, done = count, infinite, ops.zeros_like(row, dtype="bool")
         if not self.compat:
             # An image that is misclassified as it is needs no search.
             logits, state = mean_logits(view, x, state, self.eot_samples)
-            best_size = ops.where(self._succeeds(y, logits), row, infinite)
+            done = self._succeeds(y, logits)
+            best_size = ops.where(done, row, infinite)
             passes = count + self.eot_samples
         return _Search(
             w=w,
@@ -240,6 +244,7 @@ class CarliniWagner(Attack):
             upper=ops.full_like(row, _NO_UPPER),
             found=ops.zeros_like(row, dtype="bool"),
             active=ops.ones_like(row, dtype="bool"),
+            done=done,
             previous=infinite,
             best=x,
             best_size=best_size,
@@ -282,8 +287,10 @@ class CarliniWagner(Attack):
             judged, share = ops.broadcast_to(ops.sum(cost), ops.shape(cost)), 0.0
         stuck = judged > search.previous - share * _finite_size(search.previous)
         active = ops.logical_and(search.active, ops.logical_not(ops.logical_and(checked, stuck)))
+        done = search.done
         if early_stop:
-            done = ops.logical_and(ops.isfinite(best_size), ops.sqrt(best_size) <= epsilon)
+            near = ops.logical_and(ops.isfinite(best_size), ops.sqrt(best_size) <= epsilon)
+            done = ops.logical_or(done, near)
             active = ops.logical_and(active, ops.logical_not(done))
         return search._replace(
             w=select(search.active, w, search.w),
@@ -291,6 +298,7 @@ class CarliniWagner(Attack):
             square=square,
             found=found,
             active=active,
+            done=done,
             previous=ops.where(checked, judged, search.previous),
             best=best,
             best_size=best_size,
@@ -304,7 +312,6 @@ class CarliniWagner(Attack):
         fresh = ops.equal(t, 0)
         c, lower, upper = search.c, search.lower, search.upper
         tried = ops.logical_and(fresh, i > 0)
-        # An example that was broken from the start has no success with any c, and needs none.
         upper = ops.where(ops.logical_and(tried, search.found), ops.minimum(upper, c), upper)
         failed = ops.logical_and(tried, ops.logical_not(search.found))
         lower = ops.where(failed, ops.maximum(lower, c), lower)
@@ -322,7 +329,7 @@ class CarliniWagner(Attack):
             lower=lower,
             upper=upper,
             found=ops.logical_and(search.found, ops.logical_not(fresh)),
-            active=ops.where(fresh, search.best_size > 0.0, search.active),
+            active=ops.where(fresh, ops.logical_not(search.done), search.active),
             previous=ops.where(fresh, ops.full_like(c, math.inf), search.previous),
         )
 

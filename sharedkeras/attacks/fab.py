@@ -139,7 +139,7 @@ class FAB(Attack):
         logits = classifier.apply(("fab-clean", *self._key), self._clean, x, classifier.state)
         wrong = is_wrong(y, logits)
         distance = ops.cast(ops.where(wrong, 0.0, math.inf), x.dtype)
-        best = x, distance, losses.margin(y, logits)
+        best = x, distance, ops.cast(losses.margin(y, logits), x.dtype)
         queries = ops.full((ops.shape(x)[0],), self.eot_samples, dtype="int32")
         start = x if start is None else clip_to_image(ops.convert_to_tensor(start, dtype=x.dtype))
         key = random.key(seed, type(self).__name__)
@@ -246,7 +246,7 @@ class FAB(Attack):
         def linearise(k):
             pair = y, ops.take(rivals, k, axis=1)
             gap, _, normal, after = input_gradient(view, _gap, pair, adv, state, self.eot_samples)
-            return gap, normal, after
+            return ops.cast(gap, adv.dtype), normal, after
 
         def compare(k, carry):
             gap, normal, nearest, _ = carry
@@ -269,7 +269,7 @@ class FAB(Attack):
         logits, _ = mean_logits(view, best, state, self.eot_samples)
         found = ops.logical_and(is_wrong(y, logits), ops.isfinite(smallest))
         distance = ops.where(found, smallest, ops.full_like(smallest, math.inf))
-        return select(found, best, x), distance, losses.margin(y, logits)
+        return select(found, best, x), distance, ops.cast(losses.margin(y, logits), x.dtype)
 
 
 def _gap(y, logits):

@@ -58,9 +58,10 @@ class Journal:
         if self._path is None:
             return None
         try:
-            with np.load(self._path / f"{key}.npz") as entry:
+            # Opened here, since NumPy leaves a damaged file open.
+            with open(self._path / f"{key}.npz", "rb") as file, np.load(file) as entry:
                 done = dict(entry)
-        except (FileNotFoundError, ValueError, OSError, KeyError, zipfile.BadZipFile):
+        except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile):
             return None
         return done if np.array_equal(done.pop("index"), index) else None
 

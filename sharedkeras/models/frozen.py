@@ -84,7 +84,7 @@ class FrozenClassifier:
         output = self.network.get_layer(layer).output
         if isinstance(output, list | tuple):
             output = output[0]
-        return FrozenClassifier(keras.Model(self.network.inputs, output))
+        return FrozenClassifier(keras.Model(self.network.input, output))
 
     def compiled(self, key, fn):
         """Compiles a function of this classifier, once for each key.

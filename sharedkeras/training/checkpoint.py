@@ -86,7 +86,8 @@ def restore(path, trainer):
         ValueError: if the file is damaged or of another network; nothing is changed then.
     """
     try:
-        with np.load(path) as archive:
+        # Opened here, since NumPy leaves a damaged file open.
+        with open(path, "rb") as file, np.load(file) as archive:
             head = json.loads(str(archive["head"]))
             values = [archive[f"v{i:05d}"] for i in range(len(head["shapes"]))]
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:

@@ -55,7 +55,7 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         self.augment = augment
         self.root_seed = seed
         taps = {tap: network.get_layer(tap).output for tap in objective.taps}
-        self._forward = keras.Model(network.inputs, {"logits": network.output, **taps})
+        self._forward = keras.Model(network.input, {"logits": network.output, **taps})
         # Keras tracks these lists, so that they are trained, saved and restored with the rest.
         self._objective_layers = list(objective.layers)
         self._objective_variables = list(objective.variables)

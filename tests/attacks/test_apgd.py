@@ -1,0 +1,331 @@
+"""APGD: what it promises, its schedule, what never changes a verdict, bad input."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from sharedkeras import backend, losses
+from sharedkeras.attacks.apgd import APGD, effective_loss
+from sharedkeras.attacks.apgd_ascent import bucket
+from sharedkeras.attacks.apgd_momentum import checkpoints
+from sharedkeras.attacks.apgd_sparse import SparseMoves, project_to_ball_and_box
+from sharedkeras.math import norms
+from sharedkeras.models import FrozenClassifier
+
+EPSILON = {"linf": 0.03, "l2": 0.2, "l1": 0.8}
+LOSSES = ("ce", "dlr", "dlr-targeted", "margin")
+SHAPE = (6, 6, 2)
+
+
+def numpy(value):
+    return ops.convert_to_numpy(value)
+
+
+def network(classes=5, noise=False, seed=1):
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input(SHAPE)
+    hidden = layers.Dense(24, activation="relu")(layers.Flatten()(inputs))
+    if noise:
+        hidden = Noise()(hidden)
+    return keras.Model(inputs, layers.Dense(classes)(hidden))
+
+
+class Noise(layers.Layer):
+    """A layer that is random at inference."""
+
+    def __init__(self):
+        super().__init__()
+        self.seed_generator = keras.random.SeedGenerator(0)
+
+    def call(self, x):
+        return x + keras.random.normal(ops.shape(x), 0.0, 0.05, seed=self.seed_generator)
+
+
+def examples(classifier, count, seed=0):
+    x = np.random.default_rng(seed).uniform(size=(count, *SHAPE)).astype("float32")
+    return x, numpy(classifier.predict(x)).argmax(axis=1).astype("int32")
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return FrozenClassifier(network())
+
+
+@pytest.fixture(scope="module")
+def batch(classifier):
+    return examples(classifier, 128)
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        (100, [22, 41, 57, 70, 80, 87, 93, 99]),
+        (50, [11, 21, 30, 38, 45]),
+        (20, [4, 7, *range(9, 21)]),
+        (10, [*range(2, 11)]),
+        (1, [1]),
+    ],
+)
+def test_checkpoints(steps, expected):
+    assert checkpoints(steps) == expected
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("norm", EPSILON)
+def test_promises(classifier, batch, norm, loss):
+    x, y = batch
+    epsilon = EPSILON[norm]
+    attack = APGD(norm=norm, epsilon=epsilon, loss=loss, steps=15, targets=2)
+    result = attack.run(classifier, x, y, seed=0)
+    adv, success = numpy(result.adversarial), numpy(result.success)
+    size = numpy(norms.get(norm).size(ops.convert_to_tensor(adv - x)))
+    assert (size <= epsilon + 1e-6).all()
+    assert adv.min() >= 0 and adv.max() <= 1
+    wrong = numpy(classifier.predict(adv)).argmax(axis=1) != y
+    np.testing.assert_array_equal(success, wrong)
+    assert 0 < success.sum() < len(y)
+    np.testing.assert_allclose(numpy(result.distance), np.where(success, size, np.inf), rtol=1e-6)
+    np.testing.assert_array_equal(adv, numpy(attack(classifier, x, y, seed=0)))
+
+
+@pytest.mark.parametrize("loss", ["ce", "dlr", "margin"])
+@pytest.mark.parametrize("norm", EPSILON)
+def test_best_loss_and_trace(classifier, batch, norm, loss):
+    x, y = batch
+    attack = APGD(norm=norm, epsilon=EPSILON[norm], loss=loss, steps=30)
+    result = attack.run(classifier, x, y, seed=3, trace=True)
+    history, sizes = numpy(result.trace["loss"]), numpy(result.trace["step_size"])
+    start, best = numpy(result.trace["loss_start"]), numpy(result.best_loss)
+    assert history.shape == sizes.shape == (30, len(y))
+    if norm == "l1":  # The phases before the last climb in larger balls.
+        history, sizes = history[-12:], sizes[-12:]
+        assert (best >= history.max(axis=0)).all()
+        return
+    np.testing.assert_array_equal(best, np.maximum(start, history.max(axis=0)))
+    assert (sizes[0] == np.float32(2) * np.float32(EPSILON[norm])).all()
+    halved = sizes[1:] / sizes[:-1]
+    assert set(np.unique(halved)) <= {0.5, 1.0}
+    assert set(np.flatnonzero((halved < 1).any(axis=1)) + 1) <= set(checkpoints(30))
+    untraced = attack.run(classifier, x, y, seed=3)
+    np.testing.assert_array_equal(numpy(untraced.adversarial), numpy(result.adversarial))
+    np.testing.assert_array_equal(numpy(result.queries), (30 + 1) + (loss == "dlr"))
+
+
+def test_a_robust_point_keeps_its_best_iterate(classifier, batch):
+    x, y = batch
+    attack = APGD(epsilon=0.02, loss="ce", steps=15)
+    result = attack.run(classifier, x, y, seed=0)
+    robust = ~numpy(result.success)
+    value = numpy(losses.cross_entropy(y, classifier.predict(result.adversarial)))
+    assert robust.any()
+    np.testing.assert_allclose(value[robust], numpy(result.best_loss)[robust], rtol=1e-5)
+
+
+def test_one_step_reaches_the_best_corner_of_a_linear_network():
+    """The first step of 2 epsilon crosses the ball from wherever it starts."""
+    linear = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(2)])
+    classifier = FrozenClassifier(linear)
+    x, y = examples(classifier, 8)
+    w = numpy(linear.layers[-1].kernel).reshape(*SHAPE, 2)
+    gradient = np.stack([w[..., 1 - k] - w[..., k] for k in y])
+    result = APGD(epsilon=0.1, loss="margin", steps=1).run(classifier, x, y, seed=0)
+    corner = np.clip(x + 0.1 * np.sign(gradient), 0, 1).astype("float32")
+    expected = losses.margin(y, classifier.predict(corner))
+    np.testing.assert_allclose(numpy(result.best_loss), numpy(expected), atol=1e-5)
+    np.testing.assert_allclose(numpy(result.adversarial), corner, atol=1e-6)
+
+
+def test_the_start_is_where_it_begins(classifier, batch):
+    x, y = batch
+    start = np.clip(x + 0.03, 0, 1)
+    result = APGD(epsilon=0.08, steps=2).run(classifier, x, y, seed=0, start=start, trace=True)
+    expected = losses.cross_entropy(y, classifier.predict(start))
+    np.testing.assert_allclose(numpy(result.trace["loss_start"]), numpy(expected), rtol=1e-6)
+
+
+def test_restarts_only_add(classifier, batch):
+    x, y = batch
+    few, many = (APGD(epsilon=0.03, steps=5, restarts=n).run(classifier, x, y, seed=0) for n in (1, 4))
+    assert (numpy(many.success) >= numpy(few.success)).all()
+    assert (numpy(many.best_loss) >= numpy(few.best_loss)).all()
+    standing = ~numpy(many.success)
+    assert (numpy(many.queries)[standing] == 4 * 6).all()
+    assert numpy(many.queries).max() <= 4 * 6
+
+
+def test_more_targets_only_add(classifier, batch):
+    x, y = batch
+    found = [
+        numpy(APGD(loss="dlr-targeted", steps=5, epsilon=0.02, targets=t)(classifier, x, y, seed=0))
+        for t in (1, 4, 9)
+    ]
+    wrong = [(numpy(classifier.predict(adv)).argmax(axis=1) != y).sum() for adv in found]
+    assert wrong == sorted(wrong) and wrong[0] < wrong[1]
+    np.testing.assert_array_equal(found[1], found[2])  # Five classes have four wrong ones.
+
+
+@pytest.mark.parametrize("loss", ["ce", "dlr-targeted"])
+def test_no_verdict_depends_on_the_batch(classifier, batch, loss):
+    x, y = batch
+    attack = APGD(epsilon=0.03, loss=loss, steps=12, targets=2)
+    index = np.arange(128, dtype="int32")
+    whole = numpy(attack.run(classifier, x, y, seed=5).success)
+    assert 0 < whole.sum() < 128
+    for size in (1, 7):
+        rows = [index[i : i + size] for i in range(0, 21, size)]
+        parts = [attack.run(classifier, x[r], y[r], seed=5, index=r).success for r in rows]
+        np.testing.assert_array_equal(np.concatenate([numpy(p) for p in parts]), whole[:21])
+
+
+@pytest.mark.parametrize("norm", EPSILON)
+@pytest.mark.parametrize("loss", ["ce", "dlr-targeted"])
+def test_stopping_early_changes_no_verdict(classifier, batch, norm, loss):
+    x, y = batch
+    attack = APGD(norm=norm, epsilon=1.3 * EPSILON[norm], loss=loss, targets=2, restarts=2)
+    full, early = (attack.run(classifier, x, y, seed=1, early_stop=stop) for stop in (False, True))
+    np.testing.assert_array_equal(numpy(early.success), numpy(full.success))
+    assert numpy(early.queries).sum() < 0.9 * numpy(full.queries).sum()
+    robust = ~numpy(full.success)
+    assert 0 < robust.sum() < 128
+    np.testing.assert_allclose(
+        numpy(early.best_loss)[robust], numpy(full.best_loss)[robust], rtol=2e-2, atol=2e-2
+    )
+    wrong = numpy(classifier.predict(early.adversarial)).argmax(axis=1) != y
+    np.testing.assert_array_equal(wrong, numpy(early.success))
+
+
+def test_a_run_ends_when_every_point_is_broken(classifier, batch):
+    x, y = batch
+    result = APGD(epsilon=1.0, restarts=3).run(classifier, x, y, seed=0, early_stop=True)
+    assert numpy(result.success).all()
+    assert numpy(result.queries).max() < 30
+
+
+def test_batch_sizes_are_few():
+    sizes = {bucket(count, 256, 256, 1000) for count in range(1, 257)}
+    assert len(sizes) <= 16
+    assert all(bucket(count, 256, 256, 1000) >= count for count in range(1, 257))
+    assert bucket(200, 256, 256, 100) == 256 and bucket(192, 256, 256, 100) == 192
+    assert bucket(40, 86, 86, 1) == 86
+
+
+def test_inside_a_graph(classifier, batch):
+    x, y = batch
+    attack = APGD(epsilon=0.06, loss="dlr-targeted", targets=2, steps=6)
+    graph = backend.compile(lambda x, y: attack(classifier, x, y, seed=0))
+    inside = numpy(graph(ops.convert_to_tensor(x), ops.convert_to_tensor(y)))
+    success = numpy(classifier.predict(inside)).argmax(axis=1) != y
+    np.testing.assert_array_equal(success, numpy(attack.run(classifier, x, y, seed=0).success))
+
+
+def test_a_loss_without_labels(classifier, batch):
+    x, y = batch
+    clean = classifier.predict(x)
+    result = APGD(epsilon=0.06, steps=6).run(
+        classifier, x, clean, seed=0, loss=losses.kl_categorical, early_stop=True
+    )
+    assert not numpy(result.success).any()
+    assert (numpy(result.best_loss) > 0).all()
+    custom = APGD(epsilon=0.06, steps=6, loss=losses.margin).run(classifier, x, y, seed=0)
+    assert numpy(custom.success).any()
+
+
+def test_radii_of_its_own_for_each_example(classifier, batch):
+    x, y = batch
+    epsilon = np.linspace(0.01, 0.1, len(y)).astype("float32")
+    result = APGD(steps=6).run(classifier, x, y, seed=0, epsilon=epsilon, early_stop=True)
+    size = np.abs(numpy(result.adversarial) - x).max(axis=(1, 2, 3))
+    assert (size <= epsilon + 1e-6).all()
+    assert (size > 0.9 * epsilon).all()
+
+
+@pytest.mark.parametrize(
+    ("classes", "names"),
+    [(2, ("margin", "margin-targeted")), (3, ("dlr", "margin-targeted")), (4, ("dlr", "dlr-targeted"))],
+)
+def test_few_classes(classes, names):
+    attacks = [APGD(epsilon=0.1, steps=5, loss=loss) for loss in ("dlr", "dlr-targeted")]
+    assert tuple(effective_loss(attack, classes) for attack in attacks) == names
+    classifier = FrozenClassifier(network(classes))
+    x, y = examples(classifier, 16)
+    for attack in attacks:
+        assert numpy(attack.run(classifier, x, y, seed=0).success).any()
+
+
+def test_a_randomised_network_costs_its_draws():
+    classifier = FrozenClassifier(network(noise=True))
+    x, y = examples(classifier, 16)
+    result = APGD(epsilon=0.06, steps=4, eot_samples=3, loss="dlr").run(classifier, x, y, seed=0)
+    assert (numpy(result.queries) == 3 * (1 + 1 + 4)).all()
+    assert numpy(result.success).any()
+
+
+def test_not_a_number_is_no_success(batch):
+    x, y = batch
+    inputs = keras.Input(SHAPE)
+    features = layers.Dense(5)(layers.Flatten()(inputs))
+    broken = keras.Model(inputs, ops.where(features > 0.3, ops.full_like(features, np.nan), features))
+    result = APGD(steps=6).run(FrozenClassifier(broken), x, y, seed=0)
+    logits = numpy(FrozenClassifier(broken).predict(result.adversarial))
+    assert np.isfinite(numpy(result.adversarial)).all()
+    assert np.isfinite(logits[numpy(result.success)]).all()
+
+
+def test_float64():
+    inputs = keras.Input(SHAPE, dtype="float64")
+    flat = layers.Flatten(dtype="float64")(inputs)
+    classifier = FrozenClassifier(keras.Model(inputs, layers.Dense(5, dtype="float64")(flat)))
+    x = np.random.default_rng(0).uniform(size=(8, *SHAPE))
+    if keras.backend.standardize_dtype(ops.convert_to_tensor(x).dtype) != "float64":
+        pytest.skip("JAX computes in float64 only where JAX_ENABLE_X64 is set")
+    y = numpy(classifier.predict(x)).argmax(axis=1).astype("int32")
+    result = APGD(epsilon=0.05, steps=6).run(classifier, x, y, seed=0)
+    assert numpy(result.adversarial).dtype == "float64"
+
+
+def test_sparse_projection():
+    """Against bisection in NumPy: inside and outside the ball, pixels at 0 and 1."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(6, *SHAPE)).astype("float32")
+    x[:2] = np.round(x[:2])
+    scale = np.array([1, 0.1, 0.01, 3, 1, 1]).reshape(-1, 1, 1, 1)
+    point = (x + scale * rng.normal(size=x.shape)).astype("float32")
+    epsilon = np.array([2, 3, 5, 0.5, 1, 0.1], "float32")
+    projected = numpy(project_to_ball_and_box(*map(ops.convert_to_tensor, (x, point, epsilon))))
+    for centre, outside, radius, found in zip(x, point, epsilon, projected, strict=True):
+        t = outside.astype("float64") - centre
+        room = np.where(t > 0, 1 - centre, centre)
+        at = lambda level, t=t, room=room: np.minimum(np.maximum(np.abs(t) - level, 0), room)  # noqa: E731
+        low, high = 0.0, np.abs(t).max() if at(0).sum() > radius else 0.0
+        for _ in range(100):
+            middle = (low + high) / 2
+            low, high = (middle, high) if at(middle).sum() > radius else (low, middle)
+        np.testing.assert_allclose(found, centre + np.sign(t) * at(high), atol=1e-6)
+
+
+def test_sparse_phases():
+    moves = SparseMoves()
+    assert moves.phases(100) == [(3.0, 30), (2.0, 30), (1.0, 40)]
+    assert [sum(n for _, n in moves.phases(steps)) for steps in (1, 2, 3, 7)] == [1, 2, 3, 7]
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"norm": "l3"}, "norm"),
+        ({"loss": "dlr_targeted"}, "loss"),
+        ({"epsilon": 0.0}, "epsilon"),
+        ({"epsilon": float("nan")}, "epsilon"),
+        ({"steps": 0}, "steps"),
+        ({"steps": 2.5}, "steps"),
+        ({"restarts": 0}, "restarts"),
+        ({"targets": 0}, "targets"),
+        ({"rho": 1.0}, "rho"),
+        ({"rho": -0.5}, "rho"),
+        ({"eot_samples": 0}, "eot_samples"),
+    ],
+)
+def test_bad_input(changes, match):
+    with pytest.raises(ValueError, match=f"`?{match}`?.*Received: {match}="):
+        APGD(**changes)

@@ -1,0 +1,302 @@
+"""The judging loop: worst case, verification, batches, resuming, and everything one may hand it."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from sharedkeras import evaluation
+from sharedkeras.attacks import PGD, AttackResult, FGSM
+from sharedkeras.evaluation.judge import bucket
+
+ATTACKS = {
+    "fgsm": FGSM(epsilon=0.1),
+    "pgd": PGD(epsilon=0.1, step_size=0.03, steps=5),
+}
+
+
+def make(classes=3, scale=4.0, shape=(6, 6, 1), seed=0):
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input(shape)
+    x = keras.layers.Flatten()(inputs)
+    return keras.Model(inputs, keras.layers.Dense(classes)(x * scale), name="toy")
+
+
+@pytest.fixture(scope="module")
+def network():
+    return make()
+
+
+@pytest.fixture(scope="module")
+def data(network):
+    rng = np.random.default_rng(0)
+    x = rng.random((40, 6, 6, 1)).astype("float32")
+    y = ops.convert_to_numpy(network(x)).argmax(axis=1).astype("int32")
+    y[:5] = (y[:5] + 1) % 3  # five points that are misclassified without an attack
+    return x, y
+
+
+def test_flags_tell_the_truth(network, data):
+    x, y = data
+    report = evaluation.evaluate(network, x, y, ATTACKS, batch_size=16, seed=0)
+    assert report.clean == 35 / 40
+    assert not report.flags["clean"][:5].any()
+    assert 0 < report.robust < report.clean
+    predicted = ops.convert_to_numpy(network(report.adversarial)).argmax(axis=1)
+    assert np.array_equal(predicted == y, report.robust_flags)
+    assert np.abs(report.adversarial - x).max() <= 0.1 + 1e-6
+    alike = (report.adversarial == x).all(axis=(1, 2, 3))
+    assert np.array_equal(alike, report.robust_flags | ~report.flags["clean"])
+    assert report.robust <= min(report.accuracy.values())
+
+
+def test_independent_attacks_are_alone(network, data):
+    x, y = data
+    both = evaluation.evaluate(network, x, y, ATTACKS, batch_size=40)
+    for name, attack in ATTACKS.items():
+        alone = evaluation.evaluate(network, x, y, {name: attack}, batch_size=40)
+        assert np.array_equal(alone.flags[name], both.flags[name])
+
+
+def test_cascade_never_flips_back_and_ends_at_the_worst_case(network, data):
+    x, y = data
+    report = evaluation.autoattack(
+        network, x, y, epsilon=0.1, version="custom", attacks=ATTACKS, batch_size=16
+    )
+    assert np.all(report.flags["fgsm"] >= report.flags["pgd"])
+    alone = evaluation.evaluate(network, x, y, ATTACKS, batch_size=16)
+    assert np.array_equal(report.robust_flags, alone.robust_flags)
+    assert report.robust == report.accuracy["pgd"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_batch_size_does_not_matter(network, data, batch_size):
+    x, y = data
+    one = evaluation.evaluate(network, x, y, ATTACKS, batch_size=40, seed=1)
+    other = evaluation.evaluate(network, x, y, ATTACKS, batch_size=batch_size, seed=1)
+    for name in ATTACKS:
+        assert np.array_equal(one.flags[name], other.flags[name])
+
+
+def test_order_and_slices_do_not_matter(network, data):
+    x, y = data
+    arguments = {"epsilon": 0.1, "version": "custom", "attacks": ATTACKS, "batch_size": 8}
+    whole = evaluation.autoattack(network, x, y, **arguments)
+    order = np.random.default_rng(1).permutation(40)
+    mixed = evaluation.autoattack(network, x[order], y[order], index=order, **arguments)
+    assert np.array_equal(mixed.robust_flags, whole.robust_flags[order])
+    slices = [evaluation.autoattack(network, x, y, shard=(i, 3), **arguments) for i in range(3)]
+    merged = evaluation.merge(slices)
+    for name in ("clean", *ATTACKS):
+        assert np.array_equal(merged.flags[name], whole.flags[name])
+
+
+def test_resumed_evaluation_ends_with_the_same_verdicts(network, data, tmp_path):
+    x, y = data
+    arguments = {"batch_size": 8, "seed": 2}
+    whole = evaluation.evaluate(network, x, y, ATTACKS, **arguments)
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Dies(PGD):
+        def run(self, *args, **kwargs):
+            if not stop:
+                raise KeyboardInterrupt
+            stop.pop()
+            return super().run(*args, **kwargs)
+
+        __repr__ = PGD.__repr__
+
+    attacks = {"fgsm": ATTACKS["fgsm"], "pgd": Dies(**dataclasses.asdict(ATTACKS["pgd"]))}
+    stop = [1, 1]
+    with pytest.raises(KeyboardInterrupt):
+        evaluation.evaluate(network, x, y, attacks, resume_from=tmp_path / "j", **arguments)
+    written = sorted(p.name for p in (tmp_path / "j").glob("*.npz"))
+    assert [name for name in written if "pgd" in name] == ["01-pgd-00000.npz", "01-pgd-00001.npz"]
+    stop = [1] * 3  # of five batches, three are left
+    resumed = evaluation.evaluate(network, x, y, attacks, resume_from=tmp_path / "j", **arguments)
+    assert not stop
+    for name in attacks:
+        expected = whole.flags[name] if name == "fgsm" else resumed.flags[name]
+        assert np.array_equal(resumed.flags[name], expected)
+    again = evaluation.evaluate(network, x, y, attacks, resume_from=tmp_path / "j", **arguments)
+    assert np.array_equal(again.adversarial, resumed.adversarial)
+
+
+def test_damaged_entry_is_made_again(network, data, tmp_path):
+    x, y = data
+    first = evaluation.evaluate(network, x, y, ATTACKS, batch_size=8, resume_from=tmp_path / "j")
+    entry = next((tmp_path / "j").glob("01*.npz"))
+    entry.write_bytes(entry.read_bytes()[:100])
+    again = evaluation.evaluate(network, x, y, ATTACKS, batch_size=8, resume_from=tmp_path / "j")
+    assert np.array_equal(first.adversarial, again.adversarial)
+
+
+def test_journal_of_another_evaluation_is_refused(network, data, tmp_path):
+    x, y = data
+    evaluation.evaluate(network, x, y, ATTACKS, batch_size=8, resume_from=tmp_path / "j")
+    with pytest.raises(ValueError, match="another evaluation"):
+        evaluation.evaluate(network, x, y, ATTACKS, batch_size=8, seed=1, resume_from=tmp_path / "j")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("x")
+    with pytest.raises(ValueError, match="empty directory"):
+        evaluation.evaluate(network, x, y, ATTACKS, resume_from=tmp_path / "other")
+
+
+@dataclasses.dataclass(frozen=True)
+class Cheat:
+    """Claims success for images that are none."""
+
+    kind: str
+    norm: str = "linf"
+    epsilon: float = 0.1
+
+    def run(self, classifier, x, y, **_):
+        adv = np.array(x)
+        if self.kind == "outside":
+            adv = 1 - adv
+        elif self.kind == "nan":
+            adv[:] = np.nan
+        elif self.kind == "bright":
+            adv = adv + 0.099
+        n = len(adv)
+        return AttackResult(adv, np.ones(n, bool), np.zeros(n), np.zeros(n), np.zeros(n, int))
+
+
+@pytest.mark.parametrize("kind", ["clean", "outside", "nan"])
+def test_false_claims_are_not_believed(network, data, kind):
+    x, y = data
+    report = evaluation.evaluate(network, x, y, {"cheat": Cheat(kind)}, batch_size=16)
+    assert report.accuracy["cheat"] == report.clean
+
+
+def test_images_above_one_are_not_believed(network, data):
+    x, y = data
+    bright = np.clip(x + 0.95, 0, 1).astype("float32")
+    labels = ops.convert_to_numpy(network(bright)).argmax(axis=1).astype("int32")
+    report = evaluation.evaluate(network, bright, labels, {"cheat": Cheat("bright")}, batch_size=16)
+    assert report.accuracy["cheat"] == report.clean == 1
+
+
+def test_all_points_misclassified(network, data):
+    x, y = data
+    wrong = (ops.convert_to_numpy(network(x)).argmax(axis=1) + 1) % 3
+    report = evaluation.autoattack(network, x, wrong, epsilon=0.1, version="custom", attacks=ATTACKS)
+    assert report.clean == report.robust == 0
+    assert np.array_equal(report.adversarial, x)
+
+
+def test_single_example(network, data):
+    x, y = data
+    report = evaluation.evaluate(network, x[10:11], y[10:11], ATTACKS)
+    assert report.n == 1
+
+
+def test_epsilon_zero_is_the_clean_accuracy(network, data):
+    x, y = data
+    report = evaluation.autoattack(network, x, y, epsilon=0)
+    assert report.robust == report.clean
+    assert list(report.accuracy) == ["apgd-ce", "apgd-t", "fab-t", "square"]
+    assert [f.code for f in report.findings][:1] == ["empty-ball"]
+
+
+def test_images_that_are_not_square():
+    network = make(shape=(4, 7, 3))
+    x = np.random.default_rng(0).random((6, 4, 7, 3)).astype("float32")
+    y = ops.convert_to_numpy(network(x)).argmax(axis=1)
+    report = evaluation.evaluate(network, x, y, ATTACKS)
+    assert report.adversarial.shape == x.shape
+
+
+def test_nan_logits_are_refused(data):
+    x, y = data
+    inputs = keras.Input((6, 6, 1))
+    out = keras.layers.Dense(3)(keras.layers.Flatten()(inputs))
+    broken = keras.Model(inputs, out)
+    broken.layers[-1].set_weights([np.full((36, 3), np.nan, "float32"), np.zeros(3, "float32")])
+    with pytest.raises(ValueError, match="not finite"):
+        evaluation.evaluate(broken, x, y, ATTACKS)
+
+
+def test_labels_beyond_the_classes(network, data):
+    x, y = data
+    with pytest.raises(ValueError, match="number of classes"):
+        evaluation.evaluate(network, x, np.where(y == 0, 7, y), ATTACKS)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        (lambda x: (255 * x).astype("uint8"), TypeError, "255"),
+        (lambda x: x * 2, ValueError, r"\[0, 1\]"),
+        (lambda x: x[0], ValueError, "rank|shape"),
+        (lambda x: np.where(x > 0.5, np.nan, x), ValueError, "finite|NaN"),
+        (lambda x: x[:0], ValueError, "Received"),
+    ],
+)
+def test_bad_images(network, data, change, error, match):
+    x, y = data
+    bad = change(x)
+    with pytest.raises((error, ValueError), match=match):
+        evaluation.evaluate(network, bad, y[: len(bad)], ATTACKS)
+
+
+def test_bad_labels(network, data):
+    x, y = data
+    for labels in (y[:5], y.astype("float32"), np.eye(3)[y], y - 1):
+        with pytest.raises((ValueError, TypeError), match="Received"):
+            evaluation.evaluate(network, x, labels, ATTACKS)
+
+
+def test_bad_attacks(network, data):
+    x, y = data
+    with pytest.raises(ValueError, match="at least one attack"):
+        evaluation.evaluate(network, x, y, {})
+    with pytest.raises(ValueError, match="sharedkeras.attacks"):
+        evaluation.evaluate(network, x, y, {"pgd": "pgd20"})
+    with pytest.raises(ValueError, match="needs gradients"):
+        evaluation.evaluate(lambda x: np.zeros((len(x), 3)), x, y, ATTACKS)
+    with pytest.raises(ValueError, match="Unknown attack"):
+        evaluation.paper_attacks("mnist", ["pgd20", "magic"])
+    with pytest.raises(ValueError, match="Unknown dataset"):
+        evaluation.paper_attacks("imagenet")
+    with pytest.raises(ValueError, match="Unknown version"):
+        evaluation.autoattack(network, x, y, version="strong")
+    with pytest.raises(ValueError, match="custom"):
+        evaluation.autoattack(network, x, y, version="standard", attacks=ATTACKS)
+    with pytest.raises(ValueError, match="epsilon"):
+        evaluation.autoattack(network, x, y, epsilon=-1)
+    with pytest.raises(ValueError, match="shard"):
+        evaluation.autoattack(network, x, y, shard=(3, 3))
+
+
+def test_paper_attacks_are_table_2():
+    mnist = evaluation.paper_attacks("mnist")
+    assert (mnist["pgd40"].epsilon, mnist["pgd40"].step_size, mnist["pgd40"].steps) == (0.3, 0.01, 40)
+    cifar = evaluation.paper_attacks("cifar100", ["pgd20", "cw"])
+    assert (cifar["pgd20"].epsilon, cifar["pgd20"].step_size) == (0.031, 0.003)
+    assert (cifar["cw"].c, cifar["cw"].steps, cifar["cw"].learning_rate) == (1.0, 20, 0.01)
+    assert mnist["cw"].learning_rate == 0.003
+
+
+def test_buckets_are_few():
+    sizes = {bucket(n, 256) for n in range(1, 257)}
+    assert sizes == {8, 16, 32, 64, 128, 256}
+    assert all(bucket(n, 250) >= n for n in range(1, 251))
+
+
+def test_ensembles_have_the_published_settings():
+    standard = evaluation.ensemble("standard", norm="linf", epsilon=0.1)
+    assert list(standard) == ["apgd-ce", "apgd-t", "fab-t", "square"]
+    assert (standard["apgd-ce"].steps, standard["apgd-ce"].restarts) == (100, 1)
+    assert (standard["apgd-t"].targets, standard["fab-t"].targets) == (9, 9)
+    assert (standard["square"].queries, standard["square"].rescale_schedule) == (5000, False)
+    plus = evaluation.ensemble("plus", norm="l2", epsilon=0.5)
+    assert list(plus) == ["apgd-ce", "apgd-dlr", "fab", "square", "apgd-t", "fab-t"]
+    assert [plus[n].restarts for n in ("apgd-ce", "apgd-dlr", "fab", "fab-t")] == [5, 5, 5, 1]
+    rand = evaluation.ensemble("rand", norm="linf", epsilon=0.1)
+    assert [a.eot_samples for a in rand.values()] == [20, 20]
+    assert list(evaluation.ensemble("paper", norm="linf", epsilon=0.1)) == [
+        "apgd-ce", "apgd-dlr", "fab", "square",
+    ]
