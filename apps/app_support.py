@@ -1,13 +1,36 @@
 """What the applications share: flags, wording, peak memory."""
 
+import os
 import pathlib
 import resource
 import sys
+import tempfile
 import time
 
 from absl import flags
 
 RUNS = pathlib.Path("runs")
+
+# TensorFlow's notes on its own build are not what a person came to read.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def import_quietly():
+    """Imports the library; what the framework then writes to the terminal is shown only if it fails."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as notes:
+        os.dup2(notes.fileno(), 2)
+        try:
+            import sharedkeras  # noqa: F401
+        except BaseException:
+            os.dup2(terminal, 2)
+            notes.seek(0)
+            sys.stderr.write(notes.read().decode(errors="replace"))
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
 
 
 def define_common_flags():

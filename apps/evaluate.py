@@ -104,6 +104,7 @@ def _judge(run):
 
 def main(_):
     """Judges, prints the table, writes report.json and report.html."""
+    app_support.import_quietly()
     from sharedkeras import evaluation
     from sharedkeras.evaluation.report_text import text_table
 

@@ -145,6 +145,7 @@ def _evaluate(recipe, run_dir, weights, clock):
 
 def main(_):
     """Trains, judges, exports."""
+    app_support.import_quietly()
     from sharedkeras.evaluation import paper_attacks
 
     clock = app_support.Clock()

@@ -53,11 +53,15 @@ def effective_loss(attack, num_classes):
     Returns:
         "ce", "dlr", "dlr-targeted", "margin", "margin-targeted", or the attack's own callable.
     """
-    if attack.loss == "dlr-targeted" and num_classes < 4:
+    return _fitting(attack.loss, num_classes)
+
+
+def _fitting(loss, num_classes):
+    if loss == "dlr-targeted" and num_classes < 4:
         return "margin-targeted"
-    if attack.loss == "dlr" and num_classes < 3:
+    if loss == "dlr" and num_classes < 3:
         return "margin"
-    return attack.loss
+    return loss
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,6 +78,8 @@ class APGD(Attack):
     The loss "dlr-targeted" runs once towards each of the classes ranked 2 to `targets` + 1 by the clean
     logits; any misclassification is a success, and each run sees only the examples that withstood the
     ones before. Restarts nest inside ranks.
+
+    In L1 the moves are those of `SparseMoves`: sparse, without momentum, in three shrinking balls.
 
     Args:
         norm: "linf", "l2" or "l1".
@@ -184,11 +190,15 @@ class APGD(Attack):
     def _score(self, classifier, x, loss):
         """Returns the loss as a function and by name, targets, passes spent, and the state after."""
         state, name = classifier.state, self.loss if loss is None else loss
-        if not isinstance(name, str) or not name.startswith("dlr"):
+        if name not in ("dlr", "dlr-targeted"):
+            return losses.get(name), name, None, 0, state
+        classes = classifier.num_classes
+        if name == "dlr" and classes is not None:
+            name = _fitting(name, classes)
             return losses.get(name), name, None, 0, state
         logits, state = logits_of(classifier, x, state, self.eot_samples)
         classes = logits.shape[-1]
-        name = effective_loss(self, classes)
+        name = _fitting(name, classes)
         if name not in _TARGETED:
             return losses.get(name), name, None, self.eot_samples, state
         targets = ops.top_k(logits, min(self.targets, classes - 1) + 1)[1][:, 1:]

@@ -7,9 +7,11 @@ Every backend module offers the same names:
 - `compile(fn)`: `fn` as a compiled graph.
 - `repeat(steps, body, carry)`: a loop inside a traced function.
 - `COMPILED_LOOPS`: whether a loop inside a compiled function is as fast as its body.
+- `barrier(x)`: `x`, not fused with what uses it.
 - `is_tracing(x)`: whether `x` belongs to a graph being traced.
 - `version()`: the framework's version string.
-- `devices()`: how many devices of the preferred kind there are.
+- `devices()`, `on(device)`, `put(x, device)`: the devices of this machine, and placing work on one.
+- `deterministic()`: makes operations return the same bits each time.
 """
 
 import keras
@@ -20,9 +22,13 @@ if _NAME == "tensorflow":
     from sharedkeras.backend.tensorflow import (
         COMPILED_LOOPS,
         TrainStep,
+        barrier,
         compile,
         deterministic,
+        devices,
         is_tracing,
+        on,
+        put,
         repeat,
         value_and_grad,
         version,
@@ -31,9 +37,13 @@ elif _NAME == "jax":
     from sharedkeras.backend.jax import (
         COMPILED_LOOPS,
         TrainStep,
+        barrier,
         compile,
         deterministic,
+        devices,
         is_tracing,
+        on,
+        put,
         repeat,
         value_and_grad,
         version,
@@ -42,9 +52,13 @@ elif _NAME == "torch":
     from sharedkeras.backend.torch import (
         COMPILED_LOOPS,
         TrainStep,
+        barrier,
         compile,
         deterministic,
+        devices,
         is_tracing,
+        on,
+        put,
         repeat,
         value_and_grad,
         version,
@@ -58,9 +72,13 @@ else:
 __all__ = [
     "COMPILED_LOOPS",
     "TrainStep",
+    "barrier",
     "compile",
     "deterministic",
+    "devices",
     "is_tracing",
+    "on",
+    "put",
     "repeat",
     "value_and_grad",
     "version",

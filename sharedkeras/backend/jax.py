@@ -63,6 +63,26 @@ def repeat(steps, body, carry):
     return ops.fori_loop(0, steps, body, carry)
 
 
+def devices():
+    """Lists the devices over which batches may be spread: all of the default kind."""
+    return jax.local_devices()
+
+
+def on(device):
+    """Returns a context in which new tensors and functions live on a device of `devices()`."""
+    return jax.default_device(device)
+
+
+def put(x, device):
+    """Copies a tensor to a device of `devices()`."""
+    return jax.device_put(x, device)
+
+
+def barrier(x):
+    """Returns a tensor as it is, and keeps a compiler from merging its making into its uses."""
+    return jax.lax.optimization_barrier(x)
+
+
 class TrainStep:
     """Mixin for `keras.Model`: crafts the views, then takes Keras's own train step on them."""
 

@@ -65,6 +65,28 @@ def repeat(steps, body, carry):
     return ops.fori_loop(0, steps, body, carry)
 
 
+def devices():
+    """Lists the devices over which batches may be spread: all GPUs, or else all logical CPUs."""
+    found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return [device.name for device in found]
+
+
+def on(device):
+    """Returns a context in which new tensors and functions live on a device of `devices()`."""
+    return tf.device(device)
+
+
+def put(x, device):
+    """Copies a tensor to a device of `devices()`."""
+    with tf.device(device):
+        return tf.identity(x)
+
+
+def barrier(x):
+    """Returns a tensor as it is, and keeps a compiler from merging its making into its uses."""
+    return x
+
+
 class TrainStep:
     """Mixin for `keras.Model`: crafts the views, then takes Keras's own train step on them."""
 

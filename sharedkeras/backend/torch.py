@@ -1,5 +1,7 @@
 """The PyTorch backend."""
 
+import contextlib
+
 import torch
 from keras import ops, tree
 
@@ -51,6 +53,26 @@ def repeat(steps, body, carry):
     for i in range(int(steps)):
         carry = body(ops.convert_to_tensor(i, dtype="int32"), carry)
     return carry
+
+
+def devices():
+    """Lists the devices over which batches may be spread; Keras's torch backend uses one."""
+    return [None]
+
+
+def on(device):
+    """Returns a context that changes nothing: there is one device."""
+    return contextlib.nullcontext()
+
+
+def put(x, device):
+    """Returns a tensor as it is: there is one device."""
+    return x
+
+
+def barrier(x):
+    """Returns a tensor as it is, and keeps a compiler from merging its making into its uses."""
+    return x
 
 
 class TrainStep:

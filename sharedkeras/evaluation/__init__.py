@@ -1,5 +1,6 @@
 """Robustness evaluation: attacks on a network, what is left of its accuracy, and how sure."""
 
+from sharedkeras.evaluation import sanity
 from sharedkeras.evaluation.cascade import autoattack, ensemble
 from sharedkeras.evaluation.evaluate import evaluate
 from sharedkeras.evaluation.judge import versions, weights_digest
@@ -15,6 +16,7 @@ __all__ = [
     "merge",
     "paper_attacks",
     "paper_epsilon",
+    "sanity",
     "versions",
     "weights_digest",
 ]

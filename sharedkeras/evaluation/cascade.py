@@ -191,6 +191,7 @@ def autoattack(
         index=index,
         settings=note,
         findings=findings,
+        checks=epsilon > 0,
         resume_from=resume_from,
         label_names=label_names,
         verbose=verbose,

@@ -14,6 +14,7 @@ def evaluate(
     select=None,
     index=None,
     settings=None,
+    checks=True,
     resume_from=None,
     label_names=None,
     verbose=None,
@@ -31,6 +32,7 @@ def evaluate(
         select: str or int, which output to attack, where the network has several.
         index: `(n,)` ints, the examples' numbers; 0, 1, ... if None.
         settings: dict of further entries for the report, such as the dataset's name.
+        checks: bool, whether to add what `sanity.before` and `sanity.after` find.
         resume_from: path of a directory that keeps finished batches; a killed evaluation called again
             with it goes on and ends with the same verdicts.
         label_names: names of the classes, for the report.
@@ -53,6 +55,7 @@ def evaluate(
         select=select,
         index=index,
         settings=settings,
+        checks=checks,
         resume_from=resume_from,
         label_names=label_names,
         verbose=verbose,

@@ -12,6 +12,9 @@ from keras import ops
 from sharedkeras import backend
 from sharedkeras.attacks import attack as attack_base
 from sharedkeras.data import check_images, check_labels
+from sharedkeras.evaluation import checks_gradients
+from sharedkeras.evaluation.checks_after import refreshed
+from sharedkeras.evaluation.checks_before import before
 from sharedkeras.evaluation.journal import Journal
 from sharedkeras.evaluation.progress import Progress
 from sharedkeras.evaluation.report import Report
@@ -35,6 +38,7 @@ def judge(
     index=None,
     settings=None,
     findings=(),
+    checks=True,
     resume_from=None,
     label_names=None,
     verbose=None,
@@ -57,6 +61,7 @@ def judge(
         index: `(n,)` ints, the examples' numbers, which decide their random draws; 0, 1, ... if None.
         settings: dict of further entries for the report.
         findings: `Finding`s to start with.
+        checks: bool, whether to check the network and the outcome, and to add what is found.
         resume_from: path of the directory that keeps finished batches, or None.
         label_names: names of the classes.
         verbose: bool, whether to show progress; None shows it on a terminal.
@@ -75,6 +80,11 @@ def judge(
     clean_labels = _clean_pass(classifier, x, y, batch_size)
     flags = {"clean": clean_labels == y}
     seconds = {"clean": time.perf_counter() - started}
+    findings, ends = [*findings], {}
+    if checks:
+        findings += before(classifier, x, y, attacks=attacks, batch_size=batch_size)
+    # Where gradients are known to lead nowhere, the end of an attack by gradients tells nothing new.
+    look = checks and not any(f.code in checks_gradients.CODES for f in findings)
     adversarial, predicted = x.copy(), clean_labels.copy()
     distances = {}
     standing = flags["clean"].copy()
@@ -91,11 +101,20 @@ def judge(
                 done = journal.read(key, index[chosen])
                 if done is None:
                     done = _attack_batch(
-                        classifier, attack, x[chosen], y[chosen], index[chosen], seed, batch_size
+                        classifier,
+                        attack,
+                        x[chosen],
+                        y[chosen],
+                        index[chosen],
+                        seed,
+                        batch_size,
+                        look=look and batch == 0,
                     )
                     journal.write(key, index[chosen], done)
                 else:
                     spent += float(done["seconds"])
+                if "end" in done:
+                    ends[name] = tuple(int(count) for count in done["end"])
                 broken = chosen[done["success"]]
                 alone[broken] = False
                 distance[broken] = done["distance"]
@@ -108,7 +127,8 @@ def judge(
             distances[name] = distance
             seconds[name] = time.perf_counter() - started + spent
             progress.finish(name, float(np.mean(flags[name])), seconds[name])
-    return Report(
+    findings += checks_gradients.judge_end(ends)
+    report = Report(
         flags=flags,
         cascade=cascade,
         seconds=seconds,
@@ -131,6 +151,7 @@ def judge(
         distance=distances,
         label_names=label_names,
     )
+    return refreshed(report) if checks else report
 
 
 def versions():
@@ -246,7 +267,7 @@ def _clean_pass(classifier, x, y, batch_size):
     return np.argmax(logits, axis=1).astype("int32")
 
 
-def _attack_batch(classifier, attack, x, y, index, seed, batch_size):
+def _attack_batch(classifier, attack, x, y, index, seed, batch_size, look=False):
     started = time.perf_counter()
     size = bucket(len(x), batch_size)
     padded = [pad(values, size) for values in (x, y, index)]
@@ -259,13 +280,18 @@ def _attack_batch(classifier, attack, x, y, index, seed, batch_size):
     claimed = ops.convert_to_numpy(result.success)[:count]
     verified, distance = _verify(attack, x, y, adv, logits)
     success = claimed & verified
-    return {
+    done = {
         "success": success,
         "adversarial": adv[success],
         "distance": distance[success],
         "predicted": np.argmax(logits, axis=1)[success].astype("int32"),
         "seconds": np.float64(time.perf_counter() - started),
     }
+    if look:
+        standing = ~success & (np.argmax(logits, axis=1) == y)
+        end = checks_gradients.count_end(classifier, attack, adv[standing], y[standing], batch_size)
+        done |= {} if end is None else {"end": np.array(end)}
+    return done
 
 
 def _verify(attack, x, y, adv, logits):

@@ -16,6 +16,8 @@ import statistics
 import numpy as np
 from keras import ops
 
+from sharedkeras import backend
+
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA  # Threefish's key schedule constant, from the reference.
 _NORMAL_BITS = 16
@@ -84,7 +86,7 @@ def _fold(parent, step):
         step = _word(int(step) & 0xFFFFFFFF)
     step = ops.cast(step, "uint32")
     # The second counter word keeps keys made of keys apart from the bits drawn with them.
-    return ops.stack(threefry((parent[0], parent[1]), (step, _word(0xFFFFFFFF))))
+    return backend.barrier(ops.stack(threefry((parent[0], parent[1]), (step, _word(0xFFFFFFFF)))))
 
 
 def _hash(text):
@@ -107,11 +109,12 @@ def bits(key, index, count):
     """
     index = ops.cast(index, "uint32")
     child = threefry((key[0], key[1]), (index, ops.zeros_like(index)))
-    child = ops.expand_dims(child[0], 1), ops.expand_dims(child[1], 1)
+    child = tuple(backend.barrier(ops.expand_dims(word, 1)) for word in child)
     half = (count + 1) // 2
     position = ops.convert_to_tensor(np.arange(half, dtype="uint32")[None])
     first, second = threefry(child, (position, ops.zeros_like(position)))
-    return ops.concatenate([first, second], axis=1)[:, :count]
+    # Without the barrier XLA fuses the cipher into each of its uses, and compiles it over and over.
+    return backend.barrier(ops.concatenate([first, second], axis=1)[:, :count])
 
 
 def uniform(key, index, shape, dtype="float32"):

@@ -72,6 +72,22 @@ class FrozenClassifier:
         outputs, state = self.network.stateless_call(self.parameters, state, x, training=False)
         return self._pick(outputs), state
 
+    def replica(self, device):
+        """Returns a view of the same weights on another device, with graphs of its own.
+
+        Args:
+            device: one of `backend.devices()`.
+
+        Returns:
+            `FrozenClassifier`.
+        """
+        twin = object.__new__(FrozenClassifier)
+        twin.__dict__.update(self.__dict__)
+        twin.parameters = [backend.put(v, device) for v in self.parameters]
+        twin.state = [backend.put(v, device) for v in self.state]
+        twin._compiled = {}
+        return twin
+
     def tap(self, layer):
         """Returns a view of the same network whose output is a layer's activation.
 

@@ -71,8 +71,10 @@ def test_checkpoints(steps, expected):
     assert checkpoints(steps) == expected
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("norm", EPSILON)
+@pytest.mark.parametrize(
+    ("norm", "loss"),
+    [*(("linf", loss) for loss in LOSSES), ("l2", "ce"), ("l2", "dlr-targeted"), ("l1", "ce")],
+)
 def test_promises(classifier, batch, norm, loss):
     x, y = batch
     epsilon = EPSILON[norm]
@@ -89,8 +91,9 @@ def test_promises(classifier, batch, norm, loss):
     np.testing.assert_array_equal(adv, numpy(attack(classifier, x, y, seed=0)))
 
 
-@pytest.mark.parametrize("loss", ["ce", "dlr", "margin"])
-@pytest.mark.parametrize("norm", EPSILON)
+@pytest.mark.parametrize(
+    ("norm", "loss"), [("linf", "ce"), ("linf", "dlr"), ("linf", "margin"), ("l2", "ce"), ("l1", "ce")]
+)
 def test_best_loss_and_trace(classifier, batch, norm, loss):
     x, y = batch
     attack = APGD(norm=norm, epsilon=EPSILON[norm], loss=loss, steps=30)
@@ -109,7 +112,7 @@ def test_best_loss_and_trace(classifier, batch, norm, loss):
     assert set(np.flatnonzero((halved < 1).any(axis=1)) + 1) <= set(checkpoints(30))
     untraced = attack.run(classifier, x, y, seed=3)
     np.testing.assert_array_equal(numpy(untraced.adversarial), numpy(result.adversarial))
-    np.testing.assert_array_equal(numpy(result.queries), (30 + 1) + (loss == "dlr"))
+    assert (numpy(result.queries) == 30 + 1).all()
 
 
 def test_a_robust_point_keeps_its_best_iterate(classifier, batch):
@@ -157,12 +160,15 @@ def test_restarts_only_add(classifier, batch):
 def test_more_targets_only_add(classifier, batch):
     x, y = batch
     found = [
-        numpy(APGD(loss="dlr-targeted", steps=5, epsilon=0.02, targets=t)(classifier, x, y, seed=0))
+        APGD(loss="dlr-targeted", steps=3, epsilon=0.02, targets=t).run(classifier, x, y, seed=0)
         for t in (1, 4, 9)
     ]
-    wrong = [(numpy(classifier.predict(adv)).argmax(axis=1) != y).sum() for adv in found]
-    assert wrong == sorted(wrong) and wrong[0] < wrong[1]
-    np.testing.assert_array_equal(found[1], found[2])  # Five classes have four wrong ones.
+    assert (numpy(found[0].success) <= numpy(found[1].success)).all()
+    standing = ~numpy(found[1].success)
+    for result, runs in zip(found, (1, 4, 4), strict=True):  # Five classes have four wrong ones.
+        assert (numpy(result.queries)[standing] == 1 + runs * 4).all()
+        assert standing.any()
+    np.testing.assert_array_equal(numpy(found[1].adversarial), numpy(found[2].adversarial))
 
 
 @pytest.mark.parametrize("loss", ["ce", "dlr-targeted"])
@@ -178,8 +184,9 @@ def test_no_verdict_depends_on_the_batch(classifier, batch, loss):
         np.testing.assert_array_equal(np.concatenate([numpy(p) for p in parts]), whole[:21])
 
 
-@pytest.mark.parametrize("norm", EPSILON)
-@pytest.mark.parametrize("loss", ["ce", "dlr-targeted"])
+@pytest.mark.parametrize(
+    ("norm", "loss"), [("linf", "ce"), ("linf", "dlr-targeted"), ("l2", "ce"), ("l1", "ce")]
+)
 def test_stopping_early_changes_no_verdict(classifier, batch, norm, loss):
     x, y = batch
     attack = APGD(norm=norm, epsilon=1.3 * EPSILON[norm], loss=loss, targets=2, restarts=2)
@@ -212,7 +219,7 @@ def test_batch_sizes_are_few():
 
 def test_inside_a_graph(classifier, batch):
     x, y = batch
-    attack = APGD(epsilon=0.06, loss="dlr-targeted", targets=2, steps=6)
+    attack = APGD(epsilon=0.03, restarts=2, steps=4)
     graph = backend.compile(lambda x, y: attack(classifier, x, y, seed=0))
     inside = numpy(graph(ops.convert_to_tensor(x), ops.convert_to_tensor(y)))
     success = numpy(classifier.predict(inside)).argmax(axis=1) != y
@@ -257,7 +264,7 @@ def test_a_randomised_network_costs_its_draws():
     classifier = FrozenClassifier(network(noise=True))
     x, y = examples(classifier, 16)
     result = APGD(epsilon=0.06, steps=4, eot_samples=3, loss="dlr").run(classifier, x, y, seed=0)
-    assert (numpy(result.queries) == 3 * (1 + 1 + 4)).all()
+    assert (numpy(result.queries) == 3 * (1 + 4)).all()
     assert numpy(result.success).any()
 
 
@@ -272,13 +279,12 @@ def test_not_a_number_is_no_success(batch):
     assert np.isfinite(logits[numpy(result.success)]).all()
 
 
+@pytest.mark.tensorflow  # JAX computes in float64 only where JAX_ENABLE_X64 is set.
 def test_float64():
     inputs = keras.Input(SHAPE, dtype="float64")
     flat = layers.Flatten(dtype="float64")(inputs)
     classifier = FrozenClassifier(keras.Model(inputs, layers.Dense(5, dtype="float64")(flat)))
     x = np.random.default_rng(0).uniform(size=(8, *SHAPE))
-    if keras.backend.standardize_dtype(ops.convert_to_tensor(x).dtype) != "float64":
-        pytest.skip("JAX computes in float64 only where JAX_ENABLE_X64 is set")
     y = numpy(classifier.predict(x)).argmax(axis=1).astype("int32")
     result = APGD(epsilon=0.05, steps=6).run(classifier, x, y, seed=0)
     assert numpy(result.adversarial).dtype == "float64"

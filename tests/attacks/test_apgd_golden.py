@@ -89,16 +89,22 @@ def test_traces_in_float32(classifiers, extract, tag, norm, loss):
     assert np.isclose(trace["step_size"], extract[f"trace_{tag}_step_size_f4"]).mean() > 0.9
 
 
+@pytest.fixture
+def in_float64():
+    before = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_floatx(before[0])
+    keras.config.set_dtype_policy(before[1])
+
+
+@pytest.mark.usefixtures("in_float64")
 @pytest.mark.tensorflow  # Keras's BatchNormalization computes in float32 on JAX.
 @pytest.mark.parametrize(("tag", "norm", "loss"), TRACES)
 def test_traces_in_float64(extract, tag, norm, loss):
     """All 100 iterations, where rounding does not blur them."""
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64")
-    try:
-        trace = traced(FrozenClassifier(M2()), extract, tag, norm, loss, "float64")
-    finally:
-        keras.config.set_floatx(before)
+    trace = traced(FrozenClassifier(M2()), extract, tag, norm, loss, "float64")
     for key, name in (("loss_start", "loss_start"), ("loss", "loss_steps")):
         np.testing.assert_allclose(trace[key], extract[f"trace_{tag}_{name}_f8"], rtol=1e-6)
     np.testing.assert_allclose(trace["step_size"], extract[f"trace_{tag}_step_size_f8"], rtol=1e-6)

@@ -83,6 +83,7 @@ def test_double_precision_agrees_to_the_last_digits(name):
     trace = reference(f"trace_{name}.npz")
     test_set = reference(f"{name}_testset.npz")
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
     try:
         network = {"M1": M1, "M2": M2}[name]()
         x = test_set["x_uint8"][:16].astype("float64") / 255
@@ -92,6 +93,7 @@ def test_double_precision_agrees_to_the_last_digits(name):
         ours = attack.run(FrozenClassifier(network), x, y, seed=0, trace=True).trace
     finally:
         keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
     right = test_set["logits_clean_f8"][:16].argmax(1) == y
     for mine, theirs in (("f", "f8_cw_f_per_step"), ("sq_l2", "f8_cw_sq_l2_per_step")):
         np.testing.assert_allclose(numpy(ours[mine])[:, right], trace[theirs][:, right], atol=1e-6)

@@ -1,0 +1,113 @@
+"""The applications as a person runs them: exit codes, words, files."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+QUICK = [
+    "--max_steps=2", "--batch_size=50", "--attack_steps=1", "--validation_size=9900",
+    "--validation_examples=5",
+]
+
+
+def run(app, *flags, code=0, cwd=None):
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "apps" / f"{app}.py"), *flags],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=280,
+        check=False,
+    )
+    assert result.returncode == code, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    root = tmp_path_factory.mktemp("apps")
+    said = run("train", *QUICK, "--eval_examples=20", "--attacks=natural,pgd2,cw", cwd=root)
+    return root, said
+
+
+def test_train_leaves_everything_and_says_so(trained):
+    root, said = trained
+    out = root / "runs" / "quickstart"
+    for name in ("config.json", "last.keras", "best.keras", "report.json", "report.html",
+                 "exports/cnn.onnx", "exports/saved_model/saved_model.pb"):
+        assert (out / name).exists(), name
+    report = json.loads((out / "report.json").read_text())
+    assert report["n"] == 20
+    assert set(report["accuracy"]) == {"pgd2", "cw"}
+    assert report["settings"]["dataset"] == "mnist-mini"
+    for word in ("362,938 trainable parameters", "estimate", "peak memory", "report.html", "Next:"):
+        assert word in said, said
+
+
+def test_second_run_takes_another_directory(trained):
+    root, _ = trained
+    run("train", *QUICK, "--eval_examples=0", "--noexport", cwd=root)
+    assert (root / "runs" / "quickstart-2" / "last.keras").exists()
+
+
+def test_evaluate_a_run(trained, tmp_path):
+    root, _ = trained
+    said = run(
+        "evaluate", f"--network={root / 'runs/quickstart'}", "--attacks=natural,fgsm",
+        "--eval_examples=10", f"--run_dir={tmp_path}", "--weights=last",
+    )
+    assert "fgsm" in said
+    assert json.loads((tmp_path / "report.json").read_text())["n"] == 10
+
+
+@pytest.mark.parametrize(
+    ("app", "flags", "words"),
+    [
+        ("train", ["--dataset=imagenet"], "mnist-mini"),
+        ("train", ["--model=resnet19"], "resnet18"),
+        ("train", ["--objective=magic"], "shared-information"),
+        ("train", ["--recipe=magic"], "quickstart"),
+        ("train", ["--attacks=magic"], "Unknown attack"),
+        ("train", ["--epsilon=-0.1"], "epsilon"),
+        ("train", ["--attack_steps=0"], "steps"),
+        ("train", ["--run_dir=/nonexistent/x", "--resume"], "resume"),
+        ("evaluate", ["--network=nowhere", "--dataset=mnist-mini"], "No run directory"),
+        ("evaluate", [], "--network"),
+    ],
+)
+def test_mistakes_are_told_in_one_line_before_any_work(app, flags, words, tmp_path):
+    said = run(app, *flags, code=2, cwd=tmp_path)
+    assert words in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_run_directory_of_another_run(trained):
+    root, _ = trained
+    said = run(
+        "train", f"--run_dir={root / 'runs/quickstart'}", "--alpha=0.1", "--resume", code=2, cwd=root
+    )
+    assert "alpha" in said
+
+
+def test_browse_zoo_writes_the_table(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- zoo table: begin -->\nold\n<!-- zoo table: end -->\nafter\n")
+    run("browse_zoo", f"--readme={readme}")
+    text = readme.read_text()
+    assert "mnist-cnn-shared" in text
+    assert "old" not in text
+    assert text.startswith("before\n") and text.endswith("after\n")
+
+
+def test_readme_table_is_current(tmp_path):
+    copy = tmp_path / "README.md"
+    copy.write_text((ROOT / "README.md").read_text())
+    run("browse_zoo", f"--readme={copy}")
+    assert copy.read_text() == (ROOT / "README.md").read_text()
