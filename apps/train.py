@@ -84,9 +84,8 @@ def _announce(recipe, run_dir):
             end="",
         )
         print(f"{recipe.validation_size:,} for validation")
-        print(
-            f"network     {network.name}: {trainable:,} trainable parameters, {network.count_params():,} in all"
-        )
+        total = network.count_params()
+        print(f"network     {network.name}: {trainable:,} trainable parameters, {total:,} in all")
         print(f"objective   {recipe.make_objective()}")
         print(
             f"schedule    {recipe.epochs} epochs of {trainer.steps_per_epoch} updates, batches of "

@@ -125,8 +125,8 @@ def _probabilities(logits):
             "error",
             f"The network returns probabilities, not logits: on {len(logits)} images its outputs lie "
             f"between {max(low, 0):.2g} and {min(high, 1):.2g} and sum to 1, and {certain} images have "
-            "a probability of exactly 1. Attacks see the flat gradients of the softmax. Attack the logits: "
-            "drop the softmax, or name another output with `select`.",
+            "a probability of exactly 1. Attacks see the flat gradients of the softmax. Attack the "
+            "logits: drop the softmax, or name another output with `select`.",
         )
     ]
 
@@ -165,8 +165,8 @@ def _quantised(forward, x, logits):
             "quantised-input",
             "warning",
             f"The network is a step function of its input: on {count} of {total} images its logits "
-            f"stay the same to the last bit when every pixel moves by {_TINY:g}, and on {moved} of these "
-            f"they differ when every pixel moves by {size:g}. It rounds its input, as a defence would "
+            f"stay the same to the last bit when every pixel moves by {_TINY:g}, and on {moved} of "
+            f"these they differ when every pixel moves by {size:g}. It rounds its input, as a defence would "
             "that hides gradients; attack the network without the rounding, or with a differentiable "
             "stand-in for it, and compare with Square.",
         )

@@ -22,7 +22,7 @@ __all__ = ["after", "before", "check", "refreshed"]
 
 _NOISE_DRAWS = 20
 _LOSSES = ("ce", "margin")
-_STEPS = {"few": 10, "many": 40}
+_FEW, _MANY = 10, 40
 _UNBOUNDED_STEPS = 50
 _TRAVEL = 2.5
 """The way of all steps together, in radii: a point can cross the ball and come back (Madry et al.)."""
@@ -61,19 +61,15 @@ def check(network, x, y, *, norm="linf", epsilon=8 / 255, batch_size=64, seed=0,
     need_positive(epsilon=epsilon)
     x, y = x[:EXAMPLES], y[:EXAMPLES]
     classifier = as_classifier(network, select)
-    noise = {"noise": _Noise(norm=norm, epsilon=epsilon)}
-    attacks = noise
+    attacks = {"noise": _Noise(norm=norm, epsilon=epsilon)}
     if isinstance(classifier, FrozenClassifier):
-        whole = _whole(norm, np.shape(x)[1:])
-        attacks = {
-            **noise,
-            **{
-                f"{steps}-{loss}": _pgd(norm, epsilon, number, loss)
-                for steps, number in _STEPS.items()
-                for loss in _LOSSES
-            },
-            **{f"whole-{loss}": _pgd(norm, whole, _UNBOUNDED_STEPS, loss) for loss in _LOSSES},
-        }
+        # The ball that holds every image, whichever it stands around.
+        size = math.prod(np.shape(x)[1:])
+        whole = float({"linf": 1, "l2": math.sqrt(size), "l1": size}[norm])
+        attacks["few-ce"] = _pgd(norm, epsilon, _FEW, "ce")
+        for loss in _LOSSES:
+            attacks[f"many-{loss}"] = _pgd(norm, epsilon, _MANY, loss)
+            attacks[f"whole-{loss}"] = _pgd(norm, whole, _UNBOUNDED_STEPS, loss)
     report = judge(
         classifier, x, y, attacks, cascade=False, batch_size=batch_size, seed=seed, verbose=False
     )
@@ -88,22 +84,16 @@ def check(network, x, y, *, norm="linf", epsilon=8 / 255, batch_size=64, seed=0,
 def _pgd(norm, epsilon, steps, loss):
     # One step for both numbers of steps: a comparison of steps must vary nothing else.
     unbounded = steps == _UNBOUNDED_STEPS
-    step_size = _TRAVEL * epsilon / (steps if unbounded else _STEPS["few"])
+    step_size = _TRAVEL * epsilon / (steps if unbounded else _FEW)
     # The best of more steps from the same start could not be worse, so the last iterate is compared.
     return PGD(
         norm=norm, epsilon=epsilon, step_size=step_size, steps=steps, loss=loss, keep_best=unbounded
     )
 
 
-def _whole(norm, shape):
-    """Returns the radius of the ball around an image that holds all images."""
-    size = math.prod(shape)
-    return float({"linf": 1, "l2": math.sqrt(size), "l1": size}[norm])
-
-
 def _noise_stronger(report, epsilon):
     broken = ~report.flags["noise"]
-    pgd = np.logical_and.reduce([report.flags[f"{s}-{loss}"] for s in _STEPS for loss in _LOSSES])
+    pgd = np.logical_and.reduce([report.flags[n] for n in ("few-ce", *(f"many-{k}" for k in _LOSSES))])
     missed = int(np.sum(broken & pgd))
     if not missed:
         return []
@@ -112,8 +102,9 @@ def _noise_stronger(report, epsilon):
             "noise-stronger",
             "warning",
             f"{_NOISE_DRAWS} draws of random noise of size {epsilon:.3g} broke {missed} of {report.n} "
-            f"points that PGD of up to {_STEPS['many']} steps did not (PGD leaves {100 * pgd.mean():.1f} %, noise "
-            f"{100 * np.mean(~broken):.1f} %): following the gradient is worse than chance.",
+            f"points that PGD of up to {_MANY} steps did not (PGD leaves "
+            f"{100 * pgd.mean():.1f} %, noise {100 * np.mean(~broken):.1f} %): following the gradient is "
+            "worse than chance.",
         )
     ]
 
@@ -128,7 +119,8 @@ def _unbounded(report, norm, whole):
             "error",
             f"PGD may change these images into any image ({norm}, radius {whole:.3g}, "
             f"{_UNBOUNDED_STEPS} steps, cross-entropy and margin), and {left} of {report.n} are still "
-            "classified correctly. Images of other classes are in reach: the gradients do not lead there.",
+            "classified correctly. Images of other classes are in reach, but the gradients do not lead "
+            "there.",
         )
     ]
 

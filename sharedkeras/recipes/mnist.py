@@ -28,6 +28,7 @@ RECIPES = (
         learning_rate=1e-3,
         drops=(5,),
         weight_decay=0.0,
+        beta=1.0,
         validation_size=500,
         validation_examples=200,
     ),

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from sharedkeras import evaluation
-from sharedkeras.attacks import PGD, AttackResult, FGSM
+from sharedkeras.attacks import FGSM, PGD, AttackResult
 from sharedkeras.evaluation.judge import bucket
 
 ATTACKS = {
@@ -172,7 +172,7 @@ def test_false_claims_are_not_believed(network, data, kind):
 
 
 def test_images_above_one_are_not_believed(network, data):
-    x, y = data
+    x, _ = data
     bright = np.clip(x + 0.95, 0, 1).astype("float32")
     labels = ops.convert_to_numpy(network(bright)).argmax(axis=1).astype("int32")
     report = evaluation.evaluate(network, bright, labels, {"cheat": Cheat("bright")}, batch_size=16)
@@ -180,7 +180,7 @@ def test_images_above_one_are_not_believed(network, data):
 
 
 def test_all_points_misclassified(network, data):
-    x, y = data
+    x, _ = data
     wrong = (ops.convert_to_numpy(network(x)).argmax(axis=1) + 1) % 3
     report = evaluation.autoattack(network, x, wrong, epsilon=0.1, version="custom", attacks=ATTACKS)
     assert report.clean == report.robust == 0
@@ -253,7 +253,7 @@ def test_bad_attacks(network, data):
     x, y = data
     with pytest.raises(ValueError, match="at least one attack"):
         evaluation.evaluate(network, x, y, {})
-    with pytest.raises(ValueError, match="sharedkeras.attacks"):
+    with pytest.raises(ValueError, match=r"sharedkeras\.attacks"):
         evaluation.evaluate(network, x, y, {"pgd": "pgd20"})
     with pytest.raises(ValueError, match="needs gradients"):
         evaluation.evaluate(lambda x: np.zeros((len(x), 3)), x, y, ATTACKS)
@@ -298,5 +298,8 @@ def test_ensembles_have_the_published_settings():
     rand = evaluation.ensemble("rand", norm="linf", epsilon=0.1)
     assert [a.eot_samples for a in rand.values()] == [20, 20]
     assert list(evaluation.ensemble("paper", norm="linf", epsilon=0.1)) == [
-        "apgd-ce", "apgd-dlr", "fab", "square",
+        "apgd-ce",
+        "apgd-dlr",
+        "fab",
+        "square",
     ]

@@ -34,7 +34,8 @@ def test_cards_carry_their_evidence(name):
 
 
 def test_weights_are_those_that_were_judged():
-    assert evaluation.weights_digest(zoo.load(NAME)) == zoo.card(NAME)["evaluation"]["settings"]["weights_sha256"]
+    judged = zoo.card(NAME)["evaluation"]["settings"]["weights_sha256"]
+    assert evaluation.weights_digest(zoo.load(NAME)) == judged
 
 
 def test_network_is_right_on_embedded_images():
@@ -123,10 +124,7 @@ def test_weights_of_another_network():
 
 def test_loading_needs_no_training_code():
     source = (
-        "import sys, builtins\n"
-        "import zoo\n"
-        f"network = zoo.load({NAME!r})\n"
-        "print(network.output_shape)\n"
+        f"import sys, builtins\nimport zoo\nnetwork = zoo.load({NAME!r})\nprint(network.output_shape)\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", source], capture_output=True, text=True, env=os.environ, check=True

@@ -1,0 +1,172 @@
+"""Attacks by way of another network: crafted on a surrogate, judged on the target."""
+
+import dataclasses
+import math
+from typing import Any
+
+from keras import ops
+
+from sharedkeras.attacks import AttackResult, Square
+from sharedkeras.attacks import attack as attack_base
+from sharedkeras.attacks.attack import is_wrong, success_and_distance
+from sharedkeras.evaluation.judge import judge, weights_digest
+from sharedkeras.math import norms
+from sharedkeras.models import FrozenClassifier, as_classifier
+
+_PREFIX = "transfer-"
+
+
+def transfer(
+    network,
+    surrogate,
+    x,
+    y,
+    attacks,
+    *,
+    batch_size=128,
+    seed=0,
+    select=None,
+    index=None,
+    settings=None,
+    checks=True,
+    resume_from=None,
+    label_names=None,
+    verbose=None,
+):
+    """Measures the accuracy on images that were crafted against another network.
+
+    It is what an attacker has who cannot look into the network but owns a similar one, and it needs no
+    gradient of the network: a large gap to the white-box figures is expected, an accuracy below them
+    shows that those gradients mislead.
+
+    Every image that the network classifies correctly is attacked on the surrogate, whatever the
+    surrogate makes of it, and the attack runs to its end instead of stopping at the surrogate's first
+    mistake. What it returns counts where the network is wrong within the ball; the surrogate need not
+    be. An attack that returns the clean image where it fails, as `CarliniWagner` and `FAB` do, then
+    transfers nothing.
+
+    Args:
+        network: the target: `keras.Model`, `FrozenClassifier`, or a callable on NumPy arrays.
+        surrogate: `keras.Model` or `FrozenClassifier` of the same images and classes; for black-box
+            attacks also a callable on NumPy arrays.
+        x: `(n, H, W, C)` float32 images in [0, 1].
+        y: `(n,)` integer labels.
+        attacks: dict from name to attack, such as `{"pgd20": PGD(...)}`.
+        batch_size: int, the most examples attacked at once.
+        seed: int; all draws follow from it and the examples' numbers.
+        select: str or int, which output of the target to judge, where it has several. For a surrogate
+            with several hand over a `FrozenClassifier`.
+        index: `(n,)` ints, the examples' numbers; 0, 1, ... if None.
+        settings: dict of further entries for the report.
+        checks: bool, whether to add what `sanity.before` and `sanity.after` find.
+        resume_from: path of a directory that keeps finished batches.
+        label_names: names of the classes, for the report.
+        verbose: bool, whether to show progress; None shows it on a terminal.
+
+    Returns:
+        `Report` with an entry "transfer-<name>" for each attack, each on its own; its settings name the
+        "surrogate" and give its "surrogate_weights_sha256" (None for a callable).
+
+    Raises:
+        ValueError: if the images, labels or attacks are not what they must be, or the two networks do
+            not have the same images and classes.
+
+    Reference: N. Papernot et al., "Practical black-box attacks against machine learning", 2017; X. Yu
+        et al., "Improving Adversarial Robustness by Learning Shared Information", 2022, Table 6.
+    """
+    target, source = as_classifier(network, select), as_classifier(surrogate)
+    _check_alike(target, source)
+    _check_attacks(attacks, source)
+    name = _name(source)
+    digest = weights_digest(source.network) if isinstance(source, FrozenClassifier) else None
+    return judge(
+        network,
+        x,
+        y,
+        {_PREFIX + k: _Transferred.of(attack, source, name, digest) for k, attack in attacks.items()},
+        cascade=False,
+        batch_size=batch_size,
+        seed=seed,
+        select=select,
+        index=index,
+        settings={
+            # Not by the attack's own name, which the checks take for an attack on this network.
+            "attacks": {
+                _PREFIX + k: {**attack_base.settings(a), "attack": f"{type(a).__name__} on {name}"}
+                for k, a in attacks.items()
+            },
+            "surrogate": name,
+            "surrogate_weights_sha256": digest,
+            **(settings or {}),
+        },
+        checks=checks,
+        resume_from=resume_from,
+        label_names=label_names,
+        verbose=verbose,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Transferred:
+    """An attack that looks at the surrogate only; `repr` tells which, for resumed evaluations."""
+
+    attack: Any
+    surrogate: str
+    surrogate_weights_sha256: str | None
+    norm: str
+    epsilon: float | None
+
+    black_box = True
+
+    @classmethod
+    def of(cls, attack, source, name, digest):
+        adapter = cls(attack, name, digest, attack.norm, attack.epsilon)
+        # No field: a report and a journal show the digest instead.
+        object.__setattr__(adapter, "source", source)
+        return adapter
+
+    def run(self, classifier, x, y, *, seed, index=None, **_):
+        """Crafts on the surrogate and judges on `classifier`."""
+        result = self.attack.run(self.source, x, y, seed=seed, index=index)
+        adv = ops.convert_to_tensor(result.adversarial)
+        logits = ops.convert_to_tensor(classifier.predict(adv))
+        epsilon = math.inf if self.epsilon is None else self.epsilon
+        success, distance = success_and_distance(
+            norms.get(self.norm), ops.convert_to_tensor(x), adv, is_wrong(y, logits), epsilon
+        )
+        return AttackResult(adv, success, result.best_loss, distance, result.queries)
+
+
+def _check_alike(target, source):
+    for what in ("input_shape", "num_classes"):
+        a, b = (getattr(classifier, what, None) for classifier in (target, source))
+        sizes = zip(a, b, strict=False) if isinstance(a, tuple) and isinstance(b, tuple) else [(a, b)]
+        if any(p is not None and q is not None and p != q for p, q in sizes):
+            raise ValueError(
+                "The surrogate must classify the same images into the same classes as the network. "
+                f"Received: {what} {b} and {a}"
+            )
+
+
+def _check_attacks(attacks, source):
+    for name, attack in attacks.items():
+        missing = [field for field in ("run", "norm", "epsilon") if not hasattr(attack, field)]
+        if missing:
+            raise ValueError(
+                "`attacks` must map names to attacks of sharedkeras.attacks. "
+                f"Received: {name!r}: {attack!r}"
+            )
+        if not getattr(attack, "black_box", isinstance(attack, Square)) and not isinstance(
+            source, FrozenClassifier
+        ):
+            raise ValueError(
+                f"The attack {name!r} needs gradients, and a surrogate that is a plain callable has "
+                f"none. Received: surrogate={source.function!r}"
+            )
+
+
+def _name(source):
+    if isinstance(source, FrozenClassifier):
+        return source.network.name
+    function = source.function
+    return getattr(function, "__name__", type(function).__name__)
