@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 
-from absl import flags
+from absl import flags, logging
 
 RUNS = pathlib.Path("runs")
 
@@ -17,6 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 def import_quietly():
     """Imports the library; what the framework then writes to the terminal is shown only if it fails."""
+    logging.set_verbosity(logging.WARNING)
     sys.stderr.flush()
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as notes:

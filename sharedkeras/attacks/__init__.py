@@ -6,6 +6,7 @@ from sharedkeras.attacks.carlini_wagner import CarliniWagner
 from sharedkeras.attacks.fab import FAB
 from sharedkeras.attacks.fgsm import FGSM
 from sharedkeras.attacks.pgd import PGD
+from sharedkeras.attacks.representation import Representation
 from sharedkeras.attacks.square import Square
 
-__all__ = ["APGD", "FAB", "FGSM", "PGD", "AttackResult", "CarliniWagner", "Square"]
+__all__ = ["APGD", "FAB", "FGSM", "PGD", "AttackResult", "CarliniWagner", "Representation", "Square"]

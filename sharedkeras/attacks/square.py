@@ -1,6 +1,7 @@
 """Square Attack: random search that sees nothing but the logits."""
 
 import dataclasses
+from typing import ClassVar
 
 from keras import ops
 
@@ -58,6 +59,8 @@ class Square(Attack):
     loss: str = "margin"
     restarts: int = 1
     eot_samples: int = 1
+
+    black_box: ClassVar[bool] = True
 
     def __post_init__(self):
         """Checks every value, so that a wrong one is seen before any work."""

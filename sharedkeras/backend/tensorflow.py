@@ -40,11 +40,10 @@ def value_and_grad(fn, x):
 
 
 def compile(fn):
-    """Returns `fn` as a graph, traced anew where types or ranks differ."""
+    """Returns `fn` as a graph, traced once for each combination of shapes."""
     # The partial hides the code object by which TensorFlow counts retracing: closures made of the same
     # lines are different functions, and its warning about them would be false.
-    # A second batch size makes a graph for all of them, which runs as fast.
-    return tf.function(functools.partial(fn), autograph=False, reduce_retracing=True)
+    return tf.function(functools.partial(fn), autograph=False)
 
 
 def is_tracing(x=None):

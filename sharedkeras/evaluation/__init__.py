@@ -6,6 +6,8 @@ from sharedkeras.evaluation.evaluate import evaluate
 from sharedkeras.evaluation.judge import versions, weights_digest
 from sharedkeras.evaluation.paper_attacks import paper_attacks, paper_epsilon
 from sharedkeras.evaluation.report import Finding, Report, merge
+from sharedkeras.evaluation.stochastic import stochastic
+from sharedkeras.evaluation.transfer import transfer
 
 __all__ = [
     "Finding",
@@ -17,6 +19,8 @@ __all__ = [
     "paper_attacks",
     "paper_epsilon",
     "sanity",
+    "stochastic",
+    "transfer",
     "versions",
     "weights_digest",
 ]

@@ -127,6 +127,7 @@ def judge(
             distances[name] = distance
             seconds[name] = time.perf_counter() - started + spent
             progress.finish(name, float(np.mean(flags[name])), seconds[name])
+    findings = checks_gradients.softened(findings, flags["clean"], standing)
     findings += checks_gradients.judge_end(ends)
     report = Report(
         flags=flags,

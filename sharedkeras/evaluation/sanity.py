@@ -103,8 +103,8 @@ def _noise_stronger(report, epsilon):
             "warning",
             f"{_NOISE_DRAWS} draws of random noise of size {epsilon:.3g} broke {missed} of {report.n} "
             f"points that PGD of up to {_MANY} steps did not (PGD leaves "
-            f"{100 * pgd.mean():.1f} %, noise {100 * np.mean(~broken):.1f} %): following the gradient is "
-            "worse than chance.",
+            f"{100 * pgd.mean():.1f} %, noise {100 * np.mean(~broken):.1f} %): following the gradient "
+            "is worse than chance.",
         )
     ]
 

@@ -36,10 +36,11 @@ class FrozenClassifier:
 
     def refresh(self):
         """Reads the network's weights again, after they have changed; what was compiled stays."""
-        self.parameters = [
-            ops.stop_gradient(ops.convert_to_tensor(v)) for v in self.network.trainable_variables
-        ]
-        self.state = [ops.convert_to_tensor(v) for v in self.network.non_trainable_variables]
+        # A converted variable is still the variable on TensorFlow; without its gradient it is a value.
+        self.parameters, self.state = (
+            [ops.stop_gradient(ops.convert_to_tensor(v)) for v in variables]
+            for variables in (self.network.trainable_variables, self.network.non_trainable_variables)
+        )
 
     @property
     def random(self):

@@ -10,7 +10,7 @@ import pytest
 from keras import ops
 from scipy import optimize
 
-from sharedkeras import backend, objectives, training
+from sharedkeras import backend, evaluation, objectives, training
 from sharedkeras.attacks import lock_step, projected_lbfgs
 from sharedkeras.attacks.representation import Representation
 from sharedkeras.layers import GaussianStochastic
@@ -292,6 +292,14 @@ def test_projected_lbfgs_never_rises():
         values.append(numpy(value))
     assert np.all(np.diff(values, axis=0) <= 0)
     np.testing.assert_allclose(numpy(x), np.clip(centres, -box, box), atol=1e-3)
+
+
+def test_is_judged_like_any_attack(classifier, batch):
+    x, y, _ = batch
+    report = evaluation.evaluate(classifier.network, x, y, {"ara": ATTACK}, batch_size=9)
+    success = numpy(ATTACK.run(classifier, x, y, seed=0).success)
+    assert np.array_equal(report.flags["ara"], ~success)
+    assert report.settings["attacks"]["ara"]["layer"] == "latent"
 
 
 def test_trains(batch):
