@@ -85,7 +85,8 @@ def publish(run_dir, name, *, root=None, dtype="float32", hardware=""):
             "robust": report.robust,
             "accuracy": report.accuracy,
             "seed": report.seed,
-            "settings": report.settings,
+            # Without the command line, whose paths are those of one machine.
+            "settings": {k: v for k, v in report.settings.items() if k != "command"},
             "versions": report.versions,
             "findings": [finding._asdict() for finding in report.findings],
             "verdict": report.verdict,
