@@ -1,6 +1,15 @@
 """Accuracy under attacks, each on its own."""
 
+from sharedkeras.attacks import APGD
 from sharedkeras.evaluation.judge import judge
+from sharedkeras.evaluation.report import Finding
+
+_UPPER_BOUND = Finding(
+    "upper-bound",
+    "warning",
+    "None of these attacks is one of AutoAttack's: the robust accuracy is an upper bound. "
+    "Judge the network with `autoattack` before quoting it.",
+)
 
 
 def evaluate(
@@ -44,6 +53,7 @@ def evaluate(
     Raises:
         ValueError: if the images, labels, attacks or the network's output are not what they must be.
     """
+    weak = checks and not any(isinstance(attack, APGD) for attack in dict(attacks).values())
     return judge(
         network,
         x,
@@ -55,6 +65,7 @@ def evaluate(
         select=select,
         index=index,
         settings=settings,
+        findings=[_UPPER_BOUND] if weak else [],
         checks=checks,
         resume_from=resume_from,
         label_names=label_names,

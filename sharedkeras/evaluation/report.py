@@ -309,7 +309,7 @@ def merge(reports) -> Report:
     names = dict.fromkeys(name for report in reports for name in report.seconds)
     findings = dict.fromkeys(finding for report in reports for finding in report.findings)
     seen = [{k: r.versions.get(k, "unknown") for k in first.versions} for r in reports]
-    return Report(
+    joint = Report(
         flags=joined(lambda report: report.flags),
         cascade=first.cascade,
         seconds={name: sum(report.seconds.get(name, 0.0) for report in reports) for name in names},
@@ -326,6 +326,11 @@ def merge(reports) -> Report:
         history=next((r.history for r in reports if r.history is not None), None),
         label_names=first.label_names,
     )
+    # What is said of the outcome is said of the whole, not once for each slice. Imported here, since
+    # the checks read reports.
+    from sharedkeras.evaluation.sanity import refreshed
+
+    return refreshed(joint)
 
 
 def _write(path, text):

@@ -90,6 +90,7 @@ class RobustValidation(keras.callbacks.Callback):
             self.y[:n],
             {"robust": self.attack},
             batch_size=self.batch_size,
+            checks=False,
             verbose=False,
         )
         right = int(report.flags["clean"].sum())

@@ -10,7 +10,10 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 QUICK = [
-    "--max_steps=2", "--batch_size=50", "--attack_steps=1", "--validation_size=9900",
+    "--max_steps=2",
+    "--batch_size=50",
+    "--attack_steps=1",
+    "--validation_size=9900",
     "--validation_examples=5",
 ]
 
@@ -39,8 +42,15 @@ def trained(tmp_path_factory):
 def test_train_leaves_everything_and_says_so(trained):
     root, said = trained
     out = root / "runs" / "quickstart"
-    for name in ("config.json", "last.keras", "best.keras", "report.json", "report.html",
-                 "exports/cnn.onnx", "exports/saved_model/saved_model.pb"):
+    for name in (
+        "config.json",
+        "last.keras",
+        "best.keras",
+        "report.json",
+        "report.html",
+        "exports/cnn.onnx",
+        "exports/saved_model/saved_model.pb",
+    ):
         assert (out / name).exists(), name
     report = json.loads((out / "report.json").read_text())
     assert report["n"] == 20
@@ -59,8 +69,12 @@ def test_second_run_takes_another_directory(trained):
 def test_evaluate_a_run(trained, tmp_path):
     root, _ = trained
     said = run(
-        "evaluate", f"--network={root / 'runs/quickstart'}", "--attacks=natural,fgsm",
-        "--eval_examples=10", f"--run_dir={tmp_path}", "--weights=last",
+        "evaluate",
+        f"--network={root / 'runs/quickstart'}",
+        "--attacks=natural,fgsm",
+        "--eval_examples=10",
+        f"--run_dir={tmp_path}",
+        "--weights=last",
     )
     assert "fgsm" in said
     assert json.loads((tmp_path / "report.json").read_text())["n"] == 10

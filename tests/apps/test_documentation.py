@@ -37,9 +37,12 @@ def test_judging_page(number, tmp_path, monkeypatch, capsys):
 def test_readme_example(capsys):
     (source,) = blocks("README.md")
     # The same lines with less of everything; on two cores the whole takes a minute.
-    for long, short in (("steps=7", "steps=1"), ("steps=40", "steps=2"),
-                        ('"mnist-mini", "train")', '"mnist-mini", "train", validation_size=8000)'),
-                        ("[:500]", "[:50]")):
+    for long, short in (
+        ("steps=7", "steps=1"),
+        ("steps=40", "steps=2"),
+        ('"mnist-mini", "train")', '"mnist-mini", "train", validation_size=8000)'),
+        ("[:500]", "[:50]"),
+    ):
         assert long in source
         source = source.replace(long, short)
     exec(compile(source, "README.md", "exec"), {})
@@ -52,5 +55,3 @@ def test_a_dozen_lines():
     (source,) = blocks("README.md")
     code = [line for line in source.splitlines() if line and not line.startswith(("import", "from"))]
     assert len(code) <= 12
-
-

@@ -72,9 +72,12 @@ def test_merged_slices_are_the_whole(order):
         "command": "\n".join(f"evaluate --shard={i}/4" for i in range(4)),
     }
     assert merged.cascade and merged.seed == 5
-    assert [finding.message for finding in merged.findings] == [
-        "Few.", "Slice 0.", "Slice 1.", "Slice 2.", "Slice 3.",
-    ]  # fmt: skip
+    *said, of_the_whole = merged.findings
+    messages = [finding.message for finding in said]
+    assert messages == ["Few.", "Slice 0.", "Slice 1.", "Slice 2.", "Slice 3."]
+    # What a check says of the outcome is said once, of all points.
+    assert of_the_whole.code == "unique-kills"
+    assert f"of {int(merged.flags['clean'].sum())} points" in of_the_whole.message
 
 
 def test_merging_files_is_merging_reports(tmp_path):
