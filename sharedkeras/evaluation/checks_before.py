@@ -75,6 +75,7 @@ def _forward(classifier):
 
 def _randomised(passes, y, attacks):
     right = [int(np.sum(np.argmax(z, axis=1) == y)) for z in passes]
+    passes = [np.asarray(z, "float64") for z in passes]  # Logits may be too large to be squared.
     unit = [z / (np.linalg.norm(z, axis=1, keepdims=True) + 1e-10) for z in passes]
     gap = max(np.linalg.norm(a - b, axis=1).max() for a, b in itertools.combinations(unit, 2))
     if len(set(right)) == 1 and not gap > _LOGIT_TOLERANCE:

@@ -16,6 +16,12 @@ from sharedkeras.models import FrozenClassifier
 from sharedkeras.training import checkpoint
 
 
+def cut_short(trainer):
+    """Tells whether a run was stopped before its epoch ended, which is then no epoch to judge or keep."""
+    updates = int(ops.convert_to_numpy(trainer.update.value))
+    return trainer.stop_training and updates % trainer.steps_per_epoch != 0
+
+
 class EpochState(keras.callbacks.Callback):
     """Tells the trainer and the batches which epoch begins, so that schedules and order follow it.
 
@@ -80,6 +86,8 @@ class RobustValidation(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Evaluates with fixed draws, so that epochs are compared on the same attack."""
+        if cut_short(self.model):
+            return
         if self._classifier is None:
             self._classifier = FrozenClassifier(self.model.network)
         self._classifier.refresh()
@@ -126,7 +134,7 @@ class Keeper(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes weights, log and checkpoint, each atomically."""
-        if self.model.stop_training and not self._whole_epoch():
+        if cut_short(self.model):
             return
         row = {"epoch": epoch, **{k: float(v) for k, v in (logs or {}).items()}}
         row["learning_rate"] = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
@@ -138,9 +146,6 @@ class Keeper(keras.callbacks.Callback):
             save_network(self.model.network, self.run_dir / "best.keras")
         write_atomically(self.run_dir / "metrics.csv", _as_csv(self.history))
         checkpoint.save(self.run_dir / "checkpoints", self.model, epoch=epoch + 1, history=self.history)
-
-    def _whole_epoch(self):
-        return int(ops.convert_to_numpy(self.model.update.value)) % self.model.steps_per_epoch == 0
 
     def _is_best(self):
         robust = self.history.get("val_robust")

@@ -109,6 +109,9 @@ def test_stopped_after_an_epoch_and_resumed_ends_the_same(unbroken, tmp_path):
 def test_max_steps(tmp_path):
     run = training.fit(TINY, tmp_path / "c", verbose=0, max_steps=5)
     assert run.updates == 5
+    # Half an epoch is no epoch: it is neither judged nor logged.
+    assert run.history == {}
+    assert not (run.run_dir / "metrics.csv").exists()
     assert not checkpoint.listed(run.run_dir / "checkpoints")
     assert (run.run_dir / "last.keras").exists()
     assert (run.run_dir / "best.keras").exists()
@@ -248,3 +251,4 @@ def test_kill_in_the_middle_of_an_epoch(unbroken, tmp_path):
     )
     print("largest difference of a weight:", worst)
     assert worst == 0 or keras.config.backend() != "tensorflow"
+
