@@ -17,7 +17,7 @@ from sharedkeras.training import checkpoint
 
 
 def cut_short(trainer):
-    """Tells whether a run was stopped before its epoch ended, which is then no epoch to judge or keep."""
+    """Tells whether a run was stopped before its epoch ended, which is then not judged or kept."""
     updates = int(ops.convert_to_numpy(trainer.update.value))
     return trainer.stop_training and updates % trainer.steps_per_epoch != 0
 
