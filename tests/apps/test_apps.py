@@ -60,6 +60,7 @@ def test_train_leaves_everything_and_says_so(trained):
         assert word in said, said
 
 
+@pytest.mark.slow
 def test_second_run_takes_another_directory(trained):
     root, _ = trained
     run("train", *QUICK, "--eval_examples=0", "--noexport", cwd=root)

@@ -221,6 +221,7 @@ def test_everything_misclassified_from_the_outset(net):
     assert result.trace["norm"].shape == (3, 3)
 
 
+@pytest.mark.slow
 def test_a_randomised_network():
     class Noise(layers.Layer):
         def __init__(self):

@@ -255,6 +255,7 @@ def test_losses_of_attacks():
     assert loss_of(APGD(epsilon=0.1, loss=lambda y, z: z[:, 0])) == "margin"
 
 
+@pytest.mark.slow
 def test_extended_check_of_an_honest_network():
     network = make()
     x, y = some(network, n=8)
