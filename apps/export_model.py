@@ -51,12 +51,13 @@ def find_origin(source):
     return str(source), pathlib.Path("exports"), zoo.card(str(source))["dataset"]
 
 
-def load_test(dataset, data_dir=None):
-    """Loads class names and 1,000 test images as far as they are on this machine.
+def load_test(dataset, data_dir=None, images=_PARITY_IMAGES):
+    """Loads class names and test images as far as they are on this machine.
 
     Args:
         dataset: name of a data set, or None.
         data_dir: directory with prepared data sets, or None for the default.
+        images: int, how many.
 
     Returns:
         `(label_names, x)`, either of which may be None.
@@ -70,7 +71,7 @@ def load_test(dataset, data_dir=None):
     except FileNotFoundError:
         print(f"The test images of {dataset} are not here, so parity is checked on noise.")
         return data.info(dataset).label_names if dataset in data.names() else None, None
-    return test.label_names, test.x[:_PARITY_IMAGES]
+    return test.label_names, test.x[:images]
 
 
 def export_network(
@@ -82,6 +83,7 @@ def export_network(
     dataset=None,
     data_dir=None,
     overwrite=False,
+    images=_PARITY_IMAGES,
 ):
     """Exports a network and prints a table of what was written.
 
@@ -93,6 +95,7 @@ def export_network(
         dataset: name of the data set, or None for what the run or the card says.
         data_dir: directory with prepared data sets, or None for the default.
         overwrite: bool, whether earlier exports are replaced.
+        images: int, on how many test images the files are compared with Keras.
 
     Returns:
         List of `ParityReport`.
@@ -104,7 +107,7 @@ def export_network(
     network = zoo.find(source, weights=weights)
     name, directory, known_dataset = find_origin(source)
     directory = pathlib.Path(output or directory)
-    label_names, x = load_test(dataset or known_dataset, data_dir)
+    label_names, x = load_test(dataset or known_dataset, data_dir, images)
     files = {"onnx": f"{name or network.name}.onnx", "saved_model": "saved_model"}
     header = ("format", "MB", "images", "max logit difference", "equal argmax", "seconds", "path")
     print(_ROW.format(*header))

@@ -184,7 +184,11 @@ def main(_):
         clock.heading("Exporting and checking")
         from export_model import export_network
 
-        export_network(run.run_dir, weights=weights, data_dir=FLAGS.data_dir, overwrite=True)
+        # A run cut short is a trial: 1,000 images through a wide network would take longer than it did.
+        images = 1000 if FLAGS.max_steps is None else 64
+        export_network(
+            run.run_dir, weights=weights, data_dir=FLAGS.data_dir, overwrite=True, images=images
+        )
     clock.heading("Done")
     print(f"peak memory {app_support.peak_memory_gb():.2f} GB")
     if report is not None:

@@ -251,4 +251,3 @@ def test_kill_in_the_middle_of_an_epoch(unbroken, tmp_path):
     )
     print("largest difference of a weight:", worst)
     assert worst == 0 or keras.config.backend() != "tensorflow"
-
