@@ -1,10 +1,11 @@
 """Robustness evaluation: attacks on a network, what is left of its accuracy, and how sure."""
 
 from sharedkeras.evaluation import sanity
+from sharedkeras.evaluation.autoattack_on_ray import autoattack_on_ray
 from sharedkeras.evaluation.cascade import autoattack, ensemble
 from sharedkeras.evaluation.evaluate import evaluate
-from sharedkeras.evaluation.judge import versions, weights_digest
 from sharedkeras.evaluation.paper_attacks import paper_attacks, paper_epsilon
+from sharedkeras.evaluation.provenance import versions, weights_digest
 from sharedkeras.evaluation.report import Finding, Report, merge
 from sharedkeras.evaluation.stochastic import stochastic
 from sharedkeras.evaluation.transfer import transfer
@@ -13,6 +14,7 @@ __all__ = [
     "Finding",
     "Report",
     "autoattack",
+    "autoattack_on_ray",
     "ensemble",
     "evaluate",
     "merge",

@@ -1,28 +1,23 @@
 """The loop that every evaluation runs: attack, verify afresh, keep the worst case."""
 
-import hashlib
 import math
-import platform
 import time
 
-import keras
 import numpy as np
-from keras import ops
 
-from sharedkeras import backend
 from sharedkeras.attacks import attack as attack_base
 from sharedkeras.data import check_images, check_labels
 from sharedkeras.evaluation import checks_gradients
+from sharedkeras.evaluation.attack_batch import attack_batch
+from sharedkeras.evaluation.batches import bucket, logits_of
 from sharedkeras.evaluation.checks_after import refreshed
 from sharedkeras.evaluation.checks_before import before
 from sharedkeras.evaluation.journal import Journal
 from sharedkeras.evaluation.progress import Progress
+from sharedkeras.evaluation.provenance import fingerprint, versions, weights_digest
 from sharedkeras.evaluation.report import Report
-from sharedkeras.math import norms
+from sharedkeras.evaluation.spread import Spread
 from sharedkeras.models import FrozenClassifier, as_classifier
-from sharedkeras.version import __version__
-
-_SMALLEST_BUCKET = 8
 
 
 def judge(
@@ -74,8 +69,9 @@ def judge(
     """
     x, y, index, batch_size = _checked(x, y, index, batch_size)
     classifier = as_classifier(network, select)
-    _check_attacks(attacks, classifier)
-    journal = Journal(resume_from, lambda: _fingerprint(classifier, x, y, index, attacks, seed, cascade))
+    white_box = isinstance(classifier, FrozenClassifier)
+    _check_attacks(attacks, white_box)
+    journal = Journal(resume_from, lambda: fingerprint(classifier, x, y, index, attacks, seed, cascade))
     started = time.perf_counter()
     clean_labels = _clean_pass(classifier, x, y, batch_size)
     flags = {"clean": clean_labels == y}
@@ -88,7 +84,7 @@ def judge(
     adversarial, predicted = x.copy(), clean_labels.copy()
     distances = {}
     standing = flags["clean"].copy()
-    with Progress(verbose) as progress:
+    with Progress(verbose) as progress, Spread(classifier) as spread:
         for number, (name, attack) in enumerate(attacks.items()):
             started = time.perf_counter()
             todo = np.flatnonzero(standing if cascade else flags["clean"])
@@ -96,23 +92,21 @@ def judge(
             distance = np.full(len(x), math.inf, "float32")
             spent = 0.0
             progress.start(name, len(todo))
-            for batch, chosen in enumerate(_batches(todo, batch_size)):
+
+            def work(view, batch, chosen, name=name, attack=attack, number=number):
                 key = f"{number:02d}-{name}-{batch:05d}"
                 done = journal.read(key, index[chosen])
-                if done is None:
-                    done = _attack_batch(
-                        classifier,
-                        attack,
-                        x[chosen],
-                        y[chosen],
-                        index[chosen],
-                        seed,
-                        batch_size,
-                        look=look and batch == 0,
-                    )
-                    journal.write(key, index[chosen], done)
-                else:
-                    spent += float(done["seconds"])
+                if done is not None:
+                    return done, True
+                part = (x[chosen], y[chosen], index[chosen])
+                done = attack_batch(view, attack, *part, seed, batch_size, look=look and batch == 0)
+                journal.write(key, index[chosen], done)
+                return done, False
+
+            batches = _batches(todo, batch_size, spread.width)
+            results = spread.map(work, list(enumerate(batches)))
+            for chosen, (done, resumed) in zip(batches, results, strict=True):
+                spent += float(done["seconds"]) if resumed else 0.0
                 if "end" in done:
                     ends[name] = tuple(int(count) for count in done["end"])
                 broken = chosen[done["success"]]
@@ -135,7 +129,7 @@ def judge(
         seconds=seconds,
         settings={
             "network": _name(network),
-            "weights_sha256": _weights_digest(classifier),
+            "weights_sha256": weights_digest(classifier.network) if white_box else None,
             "attacks": {name: attack_base.settings(attack) for name, attack in attacks.items()},
             "batch_size": batch_size,
             **({"select": select} if select is not None else {}),
@@ -153,40 +147,6 @@ def judge(
         label_names=label_names,
     )
     return refreshed(report) if checks else report
-
-
-def versions():
-    """Returns the versions of whatever can change a number."""
-    return {
-        "sharedkeras": __version__,
-        "keras": keras.__version__,
-        "backend": backend.version(),
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-    }
-
-
-def bucket(count, batch_size):
-    """Returns the padded size of a batch: few sizes, so that few graphs are compiled.
-
-    Args:
-        count: int, examples in the batch, at most `batch_size`.
-        batch_size: int.
-
-    Returns:
-        The smallest of `batch_size`, its half, quarter, ... (not below 8) that holds `count`.
-    """
-    size = batch_size
-    while size % 2 == 0 and size // 2 >= max(count, _SMALLEST_BUCKET):
-        size //= 2
-    return size
-
-
-def pad(values, size):
-    """Pads the first axis to a size by repeating the first entry."""
-    missing = size - len(values)
-    return np.concatenate([values, np.repeat(values[:1], missing, axis=0)]) if missing else values
 
 
 def _checked(x, y, index, batch_size):
@@ -207,7 +167,7 @@ def _checked(x, y, index, batch_size):
     return x, y.astype("int32"), index.astype("int32"), min(batch_size, len(x))
 
 
-def _check_attacks(attacks, classifier):
+def _check_attacks(attacks, white_box):
     if not attacks:
         raise ValueError("There must be at least one attack. Received: attacks={}")
     for name, attack in attacks.items():
@@ -217,34 +177,19 @@ def _check_attacks(attacks, classifier):
                 f"Received: {name!r}: {attack!r}"
             )
         black_box = getattr(attack, "black_box", False)
-        if not black_box and not isinstance(classifier, FrozenClassifier):
+        if not (black_box or white_box):
             raise ValueError(
                 f"The attack {name!r} needs gradients, and a plain callable has none; use black-box "
                 f"attacks such as Square. Received: {attack!r}"
             )
 
 
-def _batches(todo, batch_size):
-    return [todo[i : i + batch_size] for i in range(0, len(todo), batch_size)]
-
-
-def logits_of(classifier, x, batch_size):
-    """Computes the logits of many images in padded batches.
-
-    Args:
-        classifier: `FrozenClassifier` or `CallableClassifier`.
-        x: `(n, H, W, C)` array.
-        batch_size: int.
-
-    Returns:
-        `(n, K)` array.
-    """
-    parts = []
-    for start in range(0, len(x), batch_size):
-        part = x[start : start + batch_size]
-        padded = pad(part, bucket(len(part), batch_size))
-        parts.append(ops.convert_to_numpy(classifier.predict(padded))[: len(part)])
-    return np.concatenate(parts)
+def _batches(todo, batch_size, devices):
+    # Few examples are spread as well: better four half-filled devices than one full one.
+    size = (
+        bucket(-(-len(todo) // devices), batch_size) if len(todo) < devices * batch_size else batch_size
+    )
+    return [todo[i : i + size] for i in range(0, len(todo), size)]
 
 
 def _clean_pass(classifier, x, y, batch_size):
@@ -268,71 +213,8 @@ def _clean_pass(classifier, x, y, batch_size):
     return np.argmax(logits, axis=1).astype("int32")
 
 
-def _attack_batch(classifier, attack, x, y, index, seed, batch_size, look=False):
-    started = time.perf_counter()
-    size = bucket(len(x), batch_size)
-    padded = [pad(values, size) for values in (x, y, index)]
-    arguments = {"seed": seed, "index": padded[2], "early_stop": True}
-    result = attack.run(classifier, padded[0], padded[1], **arguments)
-    adv = ops.convert_to_numpy(result.adversarial).astype(x.dtype, copy=False)
-    logits = ops.convert_to_numpy(classifier.predict(adv))
-    count = len(x)
-    adv, logits = adv[:count], logits[:count]
-    claimed = ops.convert_to_numpy(result.success)[:count]
-    verified, distance = _verify(attack, x, y, adv, logits)
-    success = claimed & verified
-    done = {
-        "success": success,
-        "adversarial": adv[success],
-        "distance": distance[success],
-        "predicted": np.argmax(logits, axis=1)[success].astype("int32"),
-        "seconds": np.float64(time.perf_counter() - started),
-    }
-    if look:
-        standing = ~success & (np.argmax(logits, axis=1) == y)
-        end = checks_gradients.count_end(classifier, attack, adv[standing], y[standing], batch_size)
-        done |= {} if end is None else {"end": np.array(end)}
-    return done
-
-
-def _verify(attack, x, y, adv, logits):
-    size = ops.convert_to_numpy(norms.get(attack.norm).size(ops.convert_to_tensor(adv - x)))
-    limit = math.inf if attack.epsilon is None else attack.epsilon + attack_base.TOLERANCE
-    finite = np.isfinite(adv).all(axis=(1, 2, 3)) & np.isfinite(logits).all(axis=1)
-    inside = (adv.min(axis=(1, 2, 3)) >= 0) & (adv.max(axis=(1, 2, 3)) <= 1) & (size <= limit)
-    return (np.argmax(logits, axis=1) != y) & inside & finite, size
-
-
 def _name(network):
     name = getattr(network, "name", None)
     if name is None:
         name = getattr(getattr(network, "network", None), "name", None)
     return name or getattr(network, "__name__", type(network).__name__)
-
-
-def weights_digest(network):
-    """Computes the SHA-256 of a network's weights, by which a report says what it judged.
-
-    Args:
-        network: `keras.Model`; the state of its random generators does not count.
-
-    Returns:
-        Hexadecimal str.
-    """
-    digest = hashlib.sha256()
-    for value in network.weights:
-        digest.update(np.ascontiguousarray(ops.convert_to_numpy(value)).tobytes())
-    return digest.hexdigest()
-
-
-def _weights_digest(classifier):
-    return weights_digest(classifier.network) if isinstance(classifier, FrozenClassifier) else None
-
-
-def _fingerprint(classifier, x, y, index, attacks, seed, cascade):
-    digest = hashlib.sha256()
-    for array in (x, y, index):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    text = repr((_weights_digest(classifier), list(attacks.items()), seed, cascade, x.shape))
-    digest.update(text.encode())
-    return digest.hexdigest()

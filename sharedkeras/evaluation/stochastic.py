@@ -8,8 +8,8 @@ from sharedkeras.attacks.attack import need_count, need_positive
 from sharedkeras.data import check_images, check_labels
 from sharedkeras.evaluation.cascade import autoattack, ensemble
 from sharedkeras.evaluation.checks_after import refreshed
-from sharedkeras.evaluation.judge import versions, weights_digest
 from sharedkeras.evaluation.progress import Progress
+from sharedkeras.evaluation.provenance import versions, weights_digest
 from sharedkeras.evaluation.report import Finding, Report
 from sharedkeras.evaluation.stochastic_candidates import Candidates, Sampler
 from sharedkeras.models import FrozenClassifier

@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 
 from sharedkeras.attacks.attack import TOLERANCE, is_wrong
-from sharedkeras.evaluation.judge import bucket, pad
+from sharedkeras.evaluation.batches import bucket, pad
 from sharedkeras.math import norms, random
 
 

@@ -9,7 +9,8 @@ from keras import ops
 from sharedkeras.attacks import AttackResult, Square
 from sharedkeras.attacks import attack as attack_base
 from sharedkeras.attacks.attack import is_wrong, success_and_distance
-from sharedkeras.evaluation.judge import judge, weights_digest
+from sharedkeras.evaluation.judge import judge
+from sharedkeras.evaluation.provenance import weights_digest
 from sharedkeras.math import norms
 from sharedkeras.models import FrozenClassifier, as_classifier
 

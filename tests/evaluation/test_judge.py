@@ -9,7 +9,7 @@ from keras import ops
 
 from sharedkeras import evaluation
 from sharedkeras.attacks import FGSM, PGD, AttackResult
-from sharedkeras.evaluation.judge import bucket
+from sharedkeras.evaluation.batches import bucket
 
 ATTACKS = {
     "fgsm": FGSM(epsilon=0.1),

@@ -1,0 +1,248 @@
+"""AutoAttack on many machines: one Ray task for each slice."""
+
+import dataclasses
+import logging
+import math
+import os
+import pathlib
+import sys
+import tempfile
+import time
+import zipfile
+
+import keras
+import numpy as np
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from sharedkeras.attacks.attack import need_count, need_positive
+from sharedkeras.evaluation.cascade import autoattack
+from sharedkeras.evaluation.report import merge
+from sharedkeras.files import save_network
+from sharedkeras.models import FrozenClassifier
+
+
+def autoattack_on_ray(
+    network,
+    x,
+    y,
+    *,
+    shards,
+    retries=3,
+    num_cpus_per_shard=1,
+    num_gpus_per_shard=0,
+    resume_from=None,
+    verbose=None,
+    **arguments,
+):
+    """Judges a network with AutoAttack, slice by slice, on the machines of a Ray cluster.
+
+    Each slice is one Ray task that calls `autoattack(..., shard=(i, shards))`; the verdicts are those of
+    one run. A slice whose worker is lost is judged again, the others are not touched. An exception is
+    not tried again: it ends the whole at once. More slices than fit at a time wait for their turn, so
+    that many slices lose less with a worker; a new worker costs some seconds of start.
+
+    A Ray that runs (`ray.init(...)` by the caller, `RAY_ADDRESS`, `ray start` on this machine) is used;
+    otherwise one is started on this machine and ended with the evaluation. The workers need sharedkeras
+    and whatever modules define the layers of the network and the attacks.
+
+    Args:
+        network: `keras.Model` from images in [0, 1] to logits; for black-box attacks a callable on
+            arrays that can be pickled.
+        x: `(n, H, W, C)` float32 images in [0, 1].
+        y: `(n,)` integer labels.
+        shards: int, number of slices, at most n.
+        retries: int, how often a slice is begun again after the loss of its worker. Workers that were
+            stopped for lack of memory follow Ray's own setting, `RAY_task_oom_retries`.
+        num_cpus_per_shard: number of cores that a slice takes, and of threads that it computes with.
+        num_gpus_per_shard: number of GPUs that a slice takes; a fraction lets slices share one.
+        resume_from: path of a directory, on a file system that all machines share, that keeps finished
+            batches, one subdirectory for each slice; with it a lost worker costs one batch.
+        verbose: bool, whether to show progress; None shows it on a terminal.
+        **arguments: of `autoattack`, but for `shard`.
+
+    Returns:
+        `Report` of all examples, as `merge` makes it; its seconds are summed over the slices.
+
+    Raises:
+        ImportError: if Ray is not installed.
+        ValueError: if an argument is out of range, or as `autoattack` does.
+        RuntimeError: if a slice has lost its worker once more than `retries` allows.
+    """
+    ray = _import_ray()
+    need_count(shards=shards)
+    need_count(least=0, retries=retries)
+    need_positive(num_cpus_per_shard=num_cpus_per_shard)
+    if "shard" in arguments:
+        raise ValueError(
+            "`shards` says into how many slices to cut; each task has its own `shard`. "
+            f"Received: shard={arguments['shard']!r}"
+        )
+    x, y = np.asarray(x), np.asarray(y)
+    if shards > len(x):
+        raise ValueError(
+            f"`shards` must be at most the number of examples, {len(x)}. Received: shards={shards}"
+        )
+    if isinstance(network, FrozenClassifier):
+        network, arguments = network.network, {"select": network.select, **arguments}
+    work = {"x": x, "y": y, "arguments": arguments, "floatx": keras.config.floatx()}
+    work |= _packed(network) if isinstance(network, keras.Model) else {"network": network}
+    options = {
+        "num_cpus": num_cpus_per_shard,
+        "num_gpus": num_gpus_per_shard,
+        "max_retries": retries,
+        "retry_exceptions": False,
+        "runtime_env": {"env_vars": _environment(num_cpus_per_shard)},
+    }
+    ours = not ray.is_initialized()
+    if ours:
+        ray.init(log_to_driver=False, logging_level=logging.WARNING)
+    try:
+        stored = ray.put(work)
+        task = ray.remote(_judge_slice)
+        slices = {}
+        for i in range(shards):
+            journal = None if resume_from is None else _journal(resume_from, i, shards)
+            named = task.options(name=f"slice {i}/{shards}", **options)
+            slices[named.remote(stored, i, shards, journal)] = i
+        # Ended before the memory that the arrays of the slices lie in is given back.
+        return merge(_same_batch_size(_gather(ray, slices, retries, verbose)))
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _import_ray():
+    try:
+        import ray
+    except ImportError as error:
+        raise ImportError(
+            "`autoattack_on_ray` needs Ray, an optional dependency: pip install sharedkeras[ray]"
+        ) from error
+    return ray
+
+
+def _environment(num_cpus):
+    """Returns what must be set in a worker before it imports Keras."""
+    threads = str(math.ceil(num_cpus))
+    # The last is what XLA reads on a CPU.
+    names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC")
+    chosen = {"KERAS_BACKEND": keras.config.backend(), **dict.fromkeys(names, threads)}
+    if "JAX_ENABLE_X64" in os.environ:  # Without it JAX makes float32 of float64.
+        chosen["JAX_ENABLE_X64"] = os.environ["JAX_ENABLE_X64"]
+    return chosen
+
+
+def _packed(network):
+    """Returns a network as the bytes of a `.keras` file, with the registered classes that it names."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "network.keras"
+        save_network(network, path)
+        with zipfile.ZipFile(path) as archive:
+            config = archive.read("config.json").decode()
+        known = keras.saving.get_custom_objects().items()
+        classes = {name: value for name, value in known if f'"{name}"' in config}
+        return {"network": path.read_bytes(), "classes": classes}
+
+
+def _unpacked(data, classes):
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "network.keras"
+        path.write_bytes(data)
+        # Unsafe layers, such as a Lambda, are the caller's own, as is everything that Ray unpickles.
+        return keras.saving.load_model(path, custom_objects=classes, compile=False, safe_mode=False)
+
+
+def _journal(resume_from, i, m):
+    return str(pathlib.Path(resume_from).absolute() / f"slice-{i}-of-{m}")
+
+
+def _judge_slice(work, i, m, resume_from):
+    """Judges one slice; runs in a worker."""
+    keras.config.set_floatx(work["floatx"])
+    network = work["network"]
+    if isinstance(network, bytes):
+        network = _unpacked(network, work["classes"])
+    return autoattack(
+        network,
+        work["x"],
+        work["y"],
+        shard=(i, m),
+        resume_from=resume_from,
+        verbose=False,
+        **work["arguments"],
+    )
+
+
+def _gather(ray, slices, retries, verbose):
+    """Waits for all slices; the first failure ends those at work and is raised."""
+    shards, waiting, reports = len(slices), dict(slices), []
+    started = time.perf_counter()
+    console = Console(stderr=True)
+    show = console.is_terminal if verbose is None else verbose
+    # Slices may end hours apart: all of them, not those of the last seconds, tell the time remaining.
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not (show and console.is_terminal),
+        transient=True,
+        speed_estimate_period=math.inf,
+    )
+    try:
+        with bar:
+            row = bar.add_task("slices", total=shards)
+            bar.advance(row, 0)  # From here on the time remaining is reckoned.
+            while waiting:
+                (done,), _ = ray.wait(list(waiting))
+                i = waiting.pop(done)
+                reports.append(_result(ray, done, f"{i} of {shards}", retries))
+                bar.advance(row)
+                if show:
+                    seconds = time.perf_counter() - started
+                    line = f"slice {i}/{shards}"
+                    print(
+                        f"{line:<16} {100 * reports[-1].robust:6.2f} %  {seconds:8.1f} s",
+                        file=sys.stderr,
+                    )
+    except BaseException:
+        for reference in waiting:
+            ray.cancel(reference, force=True)
+        raise
+    return reports
+
+
+def _result(ray, reference, name, retries):
+    lost = (
+        ray.exceptions.WorkerCrashedError,
+        ray.exceptions.NodeDiedError,
+        ray.exceptions.OutOfMemoryError,
+    )
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error  # As it was raised; the worker's traceback stands above it.
+    except lost as error:
+        raise RuntimeError(
+            f"Slice {name} has lost its worker too often, the last time so: {error}\n"
+            f"Received: retries={retries}"
+        ) from error
+
+
+def _same_batch_size(reports):
+    """A slice shorter than the batch size reports its own length; slices may differ by one example."""
+    largest = max(report.settings["batch_size"] for report in reports)
+    return [
+        dataclasses.replace(report, settings={**report.settings, "batch_size": largest})
+        for report in reports
+    ]

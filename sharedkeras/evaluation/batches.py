@@ -1,0 +1,47 @@
+"""Batches padded to few sizes, so that few graphs are compiled."""
+
+import numpy as np
+from keras import ops
+
+_SMALLEST_BUCKET = 8
+
+
+def bucket(count, batch_size):
+    """Returns the padded size of a batch: few sizes, so that few graphs are compiled.
+
+    Args:
+        count: int, examples in the batch, at most `batch_size`.
+        batch_size: int.
+
+    Returns:
+        The smallest of `batch_size`, its half, quarter, ... (not below 8) that holds `count`.
+    """
+    size = batch_size
+    while size % 2 == 0 and size // 2 >= max(count, _SMALLEST_BUCKET):
+        size //= 2
+    return size
+
+
+def pad(values, size):
+    """Pads the first axis to a size by repeating the first entry."""
+    missing = size - len(values)
+    return np.concatenate([values, np.repeat(values[:1], missing, axis=0)]) if missing else values
+
+
+def logits_of(classifier, x, batch_size):
+    """Computes the logits of many images in padded batches.
+
+    Args:
+        classifier: `FrozenClassifier` or `CallableClassifier`.
+        x: `(n, H, W, C)` array.
+        batch_size: int.
+
+    Returns:
+        `(n, K)` array.
+    """
+    parts = []
+    for start in range(0, len(x), batch_size):
+        part = x[start : start + batch_size]
+        padded = pad(part, bucket(len(part), batch_size))
+        parts.append(ops.convert_to_numpy(classifier.predict(padded))[: len(part)])
+    return np.concatenate(parts)
