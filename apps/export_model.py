@@ -17,7 +17,7 @@ _ROW = "{:<12} {:>8} {:>6} {:>21} {:>13} {:>8}  {}"
 
 
 def _define_flags():
-    # Not at the top level: apps/train.py imports this module and has flags of the same names.
+    # Not at the top level, so that this module can be imported beside others with flags of these names.
     flags.DEFINE_string("network", None, "Run directory, .keras file or name in the zoo.", required=True)
     flags.DEFINE_list("format", list(_FORMATS), "saved_model, onnx, or both.")
     flags.DEFINE_string(
@@ -27,6 +27,12 @@ def _define_flags():
     flags.DEFINE_string("dataset", None, "Data set of the network; default: what the run or card says.")
     flags.DEFINE_bool("overwrite", False, "Replace earlier exports.")
     flags.DEFINE_string("data_dir", None, "Directory of the data; default: that of TensorFlow Datasets.")
+    flags.DEFINE_integer(
+        "parity_images",
+        _PARITY_IMAGES,
+        "On how many test images the files are compared with Keras.",
+        lower_bound=1,
+    )
 
 
 def find_origin(source):
@@ -139,6 +145,7 @@ def main(argv):
         raise app.UsageError(f"Unknown arguments: {argv[1:]}")
     if not options.format or set(options.format) - set(_FORMATS):
         raise app.UsageError(f"--format must be of {list(_FORMATS)}. Received: {options.format}")
+    app_support.import_quietly()
     try:
         export_network(
             options.network,
@@ -148,6 +155,7 @@ def main(argv):
             dataset=options.dataset,
             data_dir=options.data_dir,
             overwrite=options.overwrite,
+            images=options.parity_images,
         )
     except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
         app_support.fail(error)

@@ -9,7 +9,9 @@ Without flags: the quick start, a few minutes on two cores, on data that comes w
 
 import dataclasses
 import math
+import pathlib
 import shlex
+import subprocess
 import sys
 
 import app_support
@@ -31,6 +33,8 @@ flags.DEFINE_integer(
 flags.DEFINE_list("attacks", ["natural", "pgd20", "pgd40", "cw"], "Attacks at the end, by name.")
 flags.DEFINE_bool("export", True, "Write and check a SavedModel and an ONNX file at the end.")
 flags.DEFINE_bool("deterministic", False, "Make every operation return the same bits each time.")
+
+_TRIAL_PARITY_IMAGES = 64
 
 _OVERRIDES = {
     "epochs": flags.DEFINE_integer,
@@ -142,6 +146,21 @@ def _evaluate(recipe, run_dir, weights, clock):
     return report
 
 
+def _export(run_dir, weights):
+    # A process of its own: TensorFlow keeps the memory that training took, and a wide network's
+    # conversion needs several GB more.
+    command = [sys.executable, str(pathlib.Path(__file__).with_name("export_model.py"))]
+    command += [f"--network={run_dir}", f"--weights={weights}", "--overwrite"]
+    if FLAGS.data_dir is not None:
+        command.append(f"--data_dir={FLAGS.data_dir}")
+    if FLAGS.max_steps is not None:
+        # A trial: 1,000 images through a wide network would take longer than the run did.
+        command.append(f"--parity_images={_TRIAL_PARITY_IMAGES}")
+    status = subprocess.run(command, check=False).returncode
+    if status:
+        sys.exit(status)
+
+
 def main(_):
     """Trains, judges, exports."""
     app_support.import_quietly()
@@ -182,15 +201,9 @@ def main(_):
     report = _evaluate(recipe, run.run_dir, weights, clock)
     if FLAGS.export:
         clock.heading("Exporting and checking")
-        from export_model import export_network
-
-        # A run cut short is a trial: 1,000 images through a wide network would take longer than it did.
-        images = 1000 if FLAGS.max_steps is None else 64
-        export_network(
-            run.run_dir, weights=weights, data_dir=FLAGS.data_dir, overwrite=True, images=images
-        )
+        _export(run.run_dir, weights)
     clock.heading("Done")
-    print(f"peak memory {app_support.peak_memory_gb():.2f} GB")
+    print(f"peak memory {app_support.peak_memory_gb():.2f} GB, of the largest process")
     if report is not None:
         print(f"report      {run.run_dir / 'report.html'}")
     print(f"files       {run.run_dir}")

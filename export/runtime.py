@@ -1,7 +1,9 @@
-"""Runs exported files without Keras."""
+"""Runs ONNX files and SavedModels without Keras: exported ones, and classifiers of other origin."""
 
+import hashlib
 import json
 import pathlib
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,21 +14,66 @@ METADATA_FILE = "assets.extra/sharedkeras.json"
 """Where a SavedModel keeps its metadata; TensorFlow reserves the folder for its users."""
 
 
+class _Value(NamedTuple):
+    """An input or an output of a file; a size that is left open is None or a name."""
+
+    name: str
+    shape: tuple | None
+    dtype: str
+
+    def __str__(self):
+        return f"{self.name} {self.dtype} {'of any shape' if self.shape is None else self.shape}"
+
+
 class _Served:
     """What the two kinds of file have in common: the contract, batching, class names."""
 
-    def __init__(self, path, metadata, batch_size):
+    def __init__(self, path, metadata, batch_size, input_shape):
         if not isinstance(batch_size, int) or batch_size < 1:
             raise ValueError(
                 f"`batch_size` must be an int of at least 1. Received: batch_size={batch_size}"
             )
         self.path = pathlib.Path(path)
-        self.contract = Contract.from_dict(metadata, path)
         self.metadata = metadata
         self.batch_size = batch_size
+        self._foreign = None
+        if not metadata and input_shape is None:
+            raise ValueError(
+                "The file was not written by `export.onnx` or `export.saved_model`, so that it does not "
+                "tell the shape of its images; give `input_shape`, which applications take from "
+                f"--dataset. Received: path={str(path)!r}"
+            )
+        if not metadata:
+            self._foreign = _Foreign(*self._signature(), tuple(input_shape), path)
+            self.batch_size = self._foreign.batch or batch_size
+            self.contract = self._foreign.contract(self._compute)
+            return
+        self.contract = Contract.from_dict(metadata, path)
+        if input_shape is not None and tuple(input_shape) != self.input_shape:
+            raise ValueError(
+                f"The file takes images of shape {self.input_shape}. "
+                f"Received: input_shape={tuple(input_shape)}, path={str(path)!r}"
+            )
 
     def __repr__(self):
         return f"{type(self).__name__}({str(self.path)!r}, input_shape={self.input_shape})"
+
+    @property
+    def name(self):
+        """The network's name; of a file of other origin the file's."""
+        return self.contract.name
+
+    @property
+    def sha256(self):
+        """The hexadecimal SHA-256 of the file, or of all files in the directory and their names."""
+        digest = hashlib.sha256()
+        if self.path.is_file():
+            digest.update(self.path.read_bytes())
+            return digest.hexdigest()
+        for file in sorted(p for p in self.path.rglob("*") if p.is_file()):
+            digest.update(f"{file.relative_to(self.path).as_posix()}\0".encode())
+            digest.update(file.read_bytes())
+        return digest.hexdigest()
 
     @property
     def input_shape(self):
@@ -94,26 +141,99 @@ class _Served:
         return logits, probabilities
 
     def _run_batch(self, images):
+        if self._foreign is None:
+            return self._compute(INPUT, images, OUTPUTS)
+        logits = self._foreign.logits(self._compute, images)
+        with np.errstate(invalid="ignore"):  # Logits that are not finite are the caller's to judge.
+            odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
+            return logits, odds / odds.sum(axis=-1, keepdims=True)
+
+    def _signature(self):
+        """Returns lists of the file's inputs and outputs, each a `_Value`."""
+        raise NotImplementedError
+
+    def _compute(self, name, images, outputs):
+        """Returns the arrays of the named outputs for images given to the input of that name."""
         raise NotImplementedError
 
 
+class _Foreign:
+    """How to run an image classifier that this package did not write: its input, layout and logits."""
+
+    def __init__(self, inputs, outputs, input_shape, path):
+        self.path, self.input_shape = pathlib.Path(path), input_shape
+        named = ", ".join(map(str, inputs)), ", ".join(map(str, outputs))
+        given = "Received: path={!r} with the inputs {} and the outputs {}".format(str(path), *named)
+        floats = [v for v in outputs if v.dtype.startswith("float")]
+        # The outputs of a SavedModel have names and no order.
+        floats.sort(key=lambda v: v.name != OUTPUTS[0])
+        if len(inputs) != 1 or inputs[0].dtype != "float32":
+            raise ValueError(f"The file must take one float32 tensor of images. {given}")
+        if not floats or not _may_be(floats[0], (None, None)):
+            raise ValueError(
+                f"An output named {OUTPUTS[0]!r}, else the first of floats, must be logits of shape "
+                f"(batch, K). {given}"
+            )
+        self.input, self.output = inputs[0], floats[0]
+        height, width, channels = input_shape
+        # Whichever axis holds the channels, it is images (batch, H, W, C) in [0, 1] that go in here.
+        self.channels_first = not _may_be(self.input, (None, height, width, channels))
+        if self.channels_first and not _may_be(self.input, (None, channels, height, width)):
+            raise ValueError(f"The file takes other images than those of shape {input_shape}. {given}")
+        size = self.input.shape[0] if self.input.shape else None
+        self.batch = size if isinstance(size, int) else None
+
+    def contract(self, compute):
+        """Finds the number of classes by running an image, which shows as well whether the file runs."""
+        try:
+            # Two, since a batch of one may have been frozen into a graph that leaves its size open.
+            probe = self.logits(compute, np.zeros((self.batch or 2, *self.input_shape), "float32"))
+        except Exception as error:  # Every runtime has its own.
+            raise ValueError(f"The file cannot be run: {error}\nReceived: path={self.path}") from error
+        return Contract(self.path.stem, self.input_shape, probe.shape[1])
+
+    def logits(self, compute, images):
+        """Computes the logits, `(batch, K)` float32."""
+        count = len(images)
+        if self.batch is not None:
+            images = np.resize(images, (self.batch, *self.input_shape))
+        if self.channels_first:
+            images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+        logits = np.asarray(compute(self.input.name, images, [self.output.name])[0], "float32")
+        if logits.shape[:-1] != (len(images),):
+            raise ValueError(f"its output {self.output.name!r} has the shape {logits.shape}")
+        return logits[:count]
+
+
+def _may_be(value, shape):
+    """Tells whether a declared shape, open sizes left aside, can be this one; None is any size."""
+    if value.shape is None:
+        return True
+    if len(value.shape) != len(shape):
+        return False
+    pairs = zip(value.shape, shape, strict=True)
+    return all(not isinstance(a, int) or b is None or a == b for a, b in pairs)
+
+
 class Runtime(_Served):
-    """An exported ONNX file as a function from NumPy images to logits.
+    """An ONNX file as a function from NumPy images to logits.
 
     It needs onnxruntime and NumPy, neither Keras nor TensorFlow, and starts in a fraction of a second.
     Black-box attacks accept it in place of a network.
 
     Args:
-        path: path of a file that `export.onnx` wrote.
+        path: path of a file that `export.onnx` wrote, or with `input_shape` of any image classifier.
         batch_size: int, images that are run at a time.
         threads: int, threads inside an operation, or None for onnxruntime's choice.
+        input_shape: as for `load_onnx`.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is damaged or was not written by `export.onnx`.
+        ValueError: if the file is damaged, was not written by `export.onnx` and no `input_shape` is
+            given, or is no classifier of such images.
     """
 
-    def __init__(self, path, *, batch_size=256, threads=None):
+    def __init__(self, path, *, batch_size=256, threads=None, input_shape=None):
         import onnxruntime  # Late: the SavedModel's side of this module does without.
         from onnxruntime.capi import onnxruntime_pybind11_state as states
 
@@ -123,75 +243,120 @@ class Runtime(_Served):
         options.log_severity_level = 3  # Errors; its warnings speak of optimisations not made.
         if threads is not None:
             options.intra_op_num_threads = threads
+        unreadable = (
+            states.Fail,
+            states.InvalidArgument,
+            states.InvalidGraph,
+            states.InvalidProtobuf,
+            states.NotImplemented,
+            states.RuntimeException,
+        )
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-        except (states.InvalidProtobuf, states.InvalidGraph, states.Fail) as error:
+        except unreadable as error:
             raise ValueError(
                 f"The ONNX file cannot be read: {error}. Received: path={str(path)!r}"
             ) from error
         properties = self._session.get_modelmeta().custom_metadata_map
-        super().__init__(path, from_properties(properties), batch_size)
+        super().__init__(path, from_properties(properties), batch_size, input_shape)
 
-    def _run_batch(self, images):
-        return self._session.run(list(OUTPUTS), {INPUT: images})
+    def _signature(self):
+        def values(nodes):
+            return [_Value(n.name, tuple(n.shape) or None, _onnx_dtype(n.type)) for n in nodes]
+
+        return values(self._session.get_inputs()), values(self._session.get_outputs())
+
+    def _compute(self, name, images, outputs):
+        return self._session.run(list(outputs), {name: images})
+
+
+def _onnx_dtype(text):
+    names = {"tensor(float)": "float32", "tensor(double)": "float64"}
+    return names.get(text, text.removeprefix("tensor(").removesuffix(")"))
 
 
 class SavedModelRuntime(_Served):
-    """An exported SavedModel as a function from NumPy images to logits; made by `load_saved_model`.
+    """A SavedModel as a function from NumPy images to logits; made by `load_saved_model`.
 
     Args:
-        path: path of a directory that `export.saved_model` wrote.
+        path: path of a directory that `export.saved_model` wrote, or with `input_shape` of any image
+            classifier with a signature `serving_default`.
         batch_size: int, images that are run at a time.
+        input_shape: as for `load_saved_model`.
 
     Raises:
         FileNotFoundError: if there is no SavedModel.
         ImportError: if TensorFlow is not installed.
-        ValueError: if the directory was not written by `export.saved_model`.
+        ValueError: if the directory is damaged, was not written by `export.saved_model` and no
+            `input_shape` is given, or is no classifier of such images.
     """
 
-    def __init__(self, path, *, batch_size=256):
+    def __init__(self, path, *, batch_size=256, input_shape=None):
         path = pathlib.Path(path)
         if not (path / "saved_model.pb").is_file():
             raise FileNotFoundError(f"There is no SavedModel. Received: path={str(path)!r}")
         metadata = path / METADATA_FILE
         values = json.loads(metadata.read_text("utf-8")) if metadata.is_file() else {}
-        super().__init__(path, values, batch_size)
         require("tensorflow", "Loading a SavedModel")
         import tensorflow as tf  # Late: the ONNX side of this module does without.
 
-        self._loaded = tf.saved_model.load(str(path))  # Owns the variables that the signature reads.
-        self._signature = self._loaded.signatures["serving_default"]
         self._to_tensor = tf.constant
+        if values or input_shape is not None:
+            try:
+                self._loaded = tf.saved_model.load(str(path))  # Owns what the signature reads.
+                self._served = self._loaded.signatures["serving_default"]
+            except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
+                raise ValueError(
+                    f"The SavedModel cannot be read: {error}. Received: path={str(path)!r}"
+                ) from error
+        super().__init__(path, values, batch_size, input_shape)
 
-    def _run_batch(self, images):
-        outputs = self._signature(**{INPUT: self._to_tensor(images)})
-        return tuple(outputs[name].numpy() for name in OUTPUTS)
+    def _signature(self):
+        def values(specs):
+            return [
+                _Value(name, None if s.shape.rank is None else tuple(s.shape), s.dtype.name)
+                for name, s in specs.items()
+            ]
+
+        inputs = values(self._served.structured_input_signature[1])
+        return inputs, values(self._served.structured_outputs)
+
+    def _compute(self, name, images, outputs):
+        found = self._served(**{name: self._to_tensor(images)})
+        return tuple(found[output].numpy() for output in outputs)
 
 
-def load_onnx(path, *, batch_size=256, threads=None):
-    """Loads an exported ONNX file.
+def load_onnx(path, *, batch_size=256, threads=None, input_shape=None):
+    """Loads an ONNX file: an exported one, or any image classifier.
 
     Args:
-        path: path of a file that `export.onnx` wrote.
-        batch_size: int, images that are run at a time.
+        path: path of a file that `export.onnx` wrote, or with `input_shape` of any other that takes one
+            float32 tensor of images in [0, 1], of shape `(batch, H, W, C)` or `(batch, C, H, W)`. An
+            output named "logits", else the first of floats, is taken for the logits.
+        batch_size: int, images that are run at a time, where the file leaves that open.
         threads: int, threads inside an operation, or None for onnxruntime's choice.
+        input_shape: tuple `(H, W, C)`, the shape of an image, which only exported files tell; None
+            refuses all others.
 
     Returns:
         `Runtime`: call it on `(batch, H, W, C)` float32 images in [0, 1] to get `(batch, K)` logits.
     """
-    return Runtime(path, batch_size=batch_size, threads=threads)
+    return Runtime(path, batch_size=batch_size, threads=threads, input_shape=input_shape)
 
 
-def load_saved_model(path, *, batch_size=256):
-    """Loads an exported SavedModel through TensorFlow alone, without Keras.
+def load_saved_model(path, *, batch_size=256, input_shape=None):
+    """Loads a SavedModel through TensorFlow alone, without Keras: an exported one, or any classifier.
 
     Args:
-        path: path of a directory that `export.saved_model` wrote.
-        batch_size: int, images that are run at a time.
+        path: path of a directory that `export.saved_model` wrote, or with `input_shape` of any other
+            whose signature `serving_default` is as `load_onnx` says of ONNX files.
+        batch_size: int, images that are run at a time, where the file leaves that open.
+        input_shape: tuple `(H, W, C)`, the shape of an image, which only exported files tell; None
+            refuses all others.
 
     Returns:
         `SavedModelRuntime`, which is used as `Runtime` is.
     """
-    return SavedModelRuntime(path, batch_size=batch_size)
+    return SavedModelRuntime(path, batch_size=batch_size, input_shape=input_shape)

@@ -1,6 +1,7 @@
 """Writes the two file formats; the one module that needs TensorFlow as Keras's backend."""
 
 import contextlib
+import gc
 import json
 import logging
 import pathlib
@@ -89,6 +90,22 @@ def _write_saved_model(concrete, path, metadata, layers):
     target.write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
 
 
+@contextlib.contextmanager
+def _collecting_often():
+    # tf2onnx copies the graph with all its weights before each of its optimisations, in objects that
+    # refer to each other, so that only the collector frees them. Python's settings wait for too many:
+    # a network of 187 MB took 11.7 GB, and takes 5.4 GB so.
+    thresholds = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(thresholds[0], 5, 2)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+
+
 def _write_onnx(function, path, metadata, layers, opset):
     import onnx
 
@@ -98,7 +115,8 @@ def _write_onnx(function, path, metadata, layers, opset):
         warnings.simplefilter("ignore", FutureWarning)
         import tf2onnx
 
-        model, _ = tf2onnx.convert.from_function(function, input_signature=[], opset=opset)
+        with _collecting_often():
+            model, _ = tf2onnx.convert.from_function(function, input_signature=[], opset=opset)
     check_onnx(model.graph, layers)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"

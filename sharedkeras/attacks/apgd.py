@@ -138,6 +138,7 @@ class APGD(Attack):
         start=None,
         trace=False,
         early_stop=False,
+        visit=None,
     ):
         """Crafts adversarial images and tells how it went.
 
@@ -156,6 +157,9 @@ class APGD(Attack):
                 run covers all examples, and the records of several runs follow one another.
             early_stop: bool, whether examples leave a run once they are broken. The verdicts are the
                 same, the iterates returned are earlier ones.
+            visit: `visit(iterations, iterates, y, going)`, called at every checkpoint of every run with
+                the iterations made, the iterates that the run goes on from, their labels, and a NumPy
+                bool array of those not broken yet; or None.
 
         Returns:
             `AttackResult`. `adversarial` is the latest misclassified iterate, or without one the
@@ -167,7 +171,7 @@ class APGD(Attack):
         labelled = _is_label(y)
         score, name, targets, passes, state = self._score(classifier, x, loss)
         moves = _MOVES[self.norm]
-        climber = Climber(classifier, moves, name, score, labelled, self.eot_samples, self.rho)
+        climber = Climber(classifier, moves, name, score, labelled, self.eot_samples, self.rho, visit)
         record = {} if trace else None
         attempts = Attempts(climber, x, epsilon, self.steps, early_stop and labelled, record)
         key = random.key(seed, f"apgd-{self.loss if isinstance(self.loss, str) else 'custom'}")

@@ -96,9 +96,10 @@ class Climber:
         labelled: bool, whether `given[0]` are labels, so that success can be told.
         samples: int, draws of a randomised network for each gradient.
         rho: float, the share of a window's iterations that must raise the loss.
+        visit: what `APGD.run` is given, or None.
     """
 
-    def __init__(self, classifier, moves, name, score, labelled, samples, rho):
+    def __init__(self, classifier, moves, name, score, labelled, samples, rho, visit=None):
         self.classifier = classifier
         self.moves = moves
         self.key = ("apgd", moves, name, labelled, samples)
@@ -106,6 +107,7 @@ class Climber:
         self.labelled = labelled
         self.samples = samples
         self.rho = rho
+        self.visit = visit
 
     def run(self, x, given, epsilon, start, state, steps, *, live=None, record=None):
         """Climbs from a start.
@@ -141,6 +143,10 @@ class Climber:
                     ("look back", self.key), self._look_back, ascent, limit, x, epsilon
                 )
                 window = end
+                if self.visit is not None:
+                    going = ~ops.convert_to_numpy(ascent.fooled)
+                    going = going & shrinking.live if shrinking else going
+                    self.visit(end, ascent.adv, constants[1][0], going)
             if shrinking:
                 spent, state = end + 1, ascent.state
                 ascent, constants = shrinking.shrink(

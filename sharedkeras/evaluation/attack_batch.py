@@ -6,6 +6,7 @@ import time
 import numpy as np
 from keras import ops
 
+from sharedkeras.attacks import APGD
 from sharedkeras.attacks.attack import TOLERANCE
 from sharedkeras.evaluation import checks_gradients
 from sharedkeras.evaluation.batches import bucket, pad
@@ -30,12 +31,16 @@ def attack_batch(classifier, attack, x, y, index, seed, batch_size, look=False):
 
     Returns:
         Dict of arrays: `success` `(batch,)` bool; of the successes `adversarial`, `distance`,
-        `predicted`; `seconds`; with `look`, where there is something to count, `end`.
+        `predicted`; `seconds`; with `look`, where there is something to count, `end` and, for the
+        checkpoints of APGD, `way`, rows of (iterations, n, zero, broken).
     """
     started = time.perf_counter()
     size = bucket(len(x), batch_size)
     padded = [pad(values, size) for values in (x, y, index)]
     arguments = {"seed": seed, "index": padded[2], "early_stop": True}
+    watch = None
+    if look and isinstance(attack, APGD):
+        watch = arguments["visit"] = checks_gradients.Watch(classifier, attack, batch_size)
     result = attack.run(classifier, padded[0], padded[1], **arguments)
     adv = ops.convert_to_numpy(result.adversarial).astype(x.dtype, copy=False)
     logits = ops.convert_to_numpy(classifier.predict(adv))
@@ -55,6 +60,8 @@ def attack_batch(classifier, attack, x, y, index, seed, batch_size, look=False):
         standing = ~success & (np.argmax(logits, axis=1) == y)
         end = checks_gradients.count_end(classifier, attack, adv[standing], y[standing], batch_size)
         done |= {} if end is None else {"end": np.array(end)}
+        if watch is not None and watch.counts:
+            done["way"] = np.array([(at, *found) for at, found in watch.counts.items()])
     return done
 
 

@@ -23,6 +23,7 @@ from rich.progress import (
 )
 
 from sharedkeras.attacks.attack import need_count, need_positive
+from sharedkeras.data import check_images, check_labels
 from sharedkeras.evaluation.cascade import autoattack
 from sharedkeras.evaluation.report import merge
 from sharedkeras.files import save_network
@@ -73,7 +74,7 @@ def autoattack_on_ray(
 
     Raises:
         ImportError: if Ray is not installed.
-        ValueError: if an argument is out of range, or as `autoattack` does.
+        TypeError, ValueError: if an argument is not what it must be, or as `autoattack` does.
         RuntimeError: if a slice has lost its worker once more than `retries` allows.
     """
     ray = _import_ray()
@@ -85,7 +86,10 @@ def autoattack_on_ray(
             "`shards` says into how many slices to cut; each task has its own `shard`. "
             f"Received: shard={arguments['shard']!r}"
         )
+    # Here too, since a worker needs some seconds before it could say so.
+    check_images(x)
     x, y = np.asarray(x), np.asarray(y)
+    check_labels(y, size=len(x))
     if shards > len(x):
         raise ValueError(
             f"`shards` must be at most the number of examples, {len(x)}. Received: shards={shards}"

@@ -121,6 +121,33 @@ def count_end(classifier, attack, x, y, batch_size):
     return count(classifier, x, y, [name], size)[name]
 
 
+class Watch:
+    """Counts as `count` does at every checkpoint of an APGD attack, while it runs.
+
+    Only its first run is looked at, and few images, so that the look costs next to nothing. Attributes:
+    `counts`, dict from iterations made to `(n, zero, broken)`.
+
+    Args:
+        classifier: `FrozenClassifier`.
+        attack: `APGD`.
+        batch_size: int, the most images at once.
+    """
+
+    def __init__(self, classifier, attack, batch_size):
+        self.counts = {}
+        self._classifier = classifier
+        self._loss = loss_of(attack)
+        self._size = min(EXAMPLES, batch_size)
+
+    def __call__(self, iterations, iterates, y, going):
+        """Counts at one checkpoint; see `APGD.run`."""
+        if iterations in self.counts or not going.any():
+            return
+        rows = np.flatnonzero(going)[: self._size]
+        x, y = (ops.convert_to_numpy(t)[rows] for t in (iterates, y))
+        self.counts[iterations] = count(self._classifier, x, y, [self._loss], self._size)[self._loss]
+
+
 def judge_start(counts, used):
     """Judges the gradients at the clean images.
 
@@ -158,6 +185,27 @@ def judge_end(counts):
     ]
 
 
+def judge_way(counts):
+    """Judges the gradients at the checkpoints of APGD.
+
+    Args:
+        counts: dict from an attack's name to what its `Watch` counted.
+
+    Returns:
+        List of `Finding`s, at most one of each code: for each attack the worst checkpoint speaks.
+    """
+    chosen = {}
+    for name, at in counts.items():
+        # The largest share speaks; of equal ones, that of the most images.
+        iterations, found = max(at.items(), key=lambda entry: _share(*entry[1]))
+        if found[0]:
+            chosen[f"that {name} follows after {iterations} iterations"] = found
+    return [
+        *_non_finite(chosen, "checkpoints of APGD"),
+        *_zero(chosen, "zero-gradient-on-the-way", "At checkpoints of APGD"),
+    ]
+
+
 def softened(findings, clean, standing):
     """Turns blindness at the clean images into a note where the attacks broke the points all the same.
 
@@ -180,6 +228,10 @@ def softened(findings, clean, standing):
         f._replace(severity="info", message=f.message + note) if f.code == "zero-gradient" else f
         for f in findings
     ]
+
+
+def _share(n, zero, broken):
+    return ((zero + broken) / n if n else 0.0), n
 
 
 def _non_finite(counts, where):

@@ -76,7 +76,7 @@ def judge(
     clean_labels = _clean_pass(classifier, x, y, batch_size)
     flags = {"clean": clean_labels == y}
     seconds = {"clean": time.perf_counter() - started}
-    findings, ends = [*findings], {}
+    findings, ends, ways = [*findings], {}, {}
     if checks:
         findings += before(classifier, x, y, attacks=attacks, batch_size=batch_size)
     # Where gradients are known to lead nowhere, the end of an attack by gradients tells nothing new.
@@ -109,6 +109,8 @@ def judge(
                 spent += float(done["seconds"]) if resumed else 0.0
                 if "end" in done:
                     ends[name] = tuple(int(count) for count in done["end"])
+                if "way" in done:
+                    ways[name] = {int(at): tuple(map(int, found)) for at, *found in done["way"]}
                 broken = chosen[done["success"]]
                 alone[broken] = False
                 distance[broken] = done["distance"]
@@ -122,6 +124,7 @@ def judge(
             seconds[name] = time.perf_counter() - started + spent
             progress.finish(name, float(np.mean(flags[name])), seconds[name])
     findings = checks_gradients.softened(findings, flags["clean"], standing)
+    findings += checks_gradients.judge_way(ways)
     findings += checks_gradients.judge_end(ends)
     report = Report(
         flags=flags,

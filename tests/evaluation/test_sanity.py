@@ -1,5 +1,7 @@
 """The checks of a network before attacks, and of the ends of attacks: each fault has its finding."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from support.golden import M1, M2, images
 from sharedkeras import evaluation
 from sharedkeras.attacks import APGD, FGSM, PGD, Square
 from sharedkeras.evaluation import Finding, sanity
-from sharedkeras.evaluation.checks_gradients import judge_end, loss_of, softened
+from sharedkeras.evaluation.checks_gradients import judge_end, judge_way, loss_of, softened
 from sharedkeras.layers import GaussianStochastic
 from sharedkeras.models import CallableClassifier, FrozenClassifier
 
@@ -223,6 +225,9 @@ def test_gradients_that_vanish_on_the_way_are_seen(tmp_path):
     assert "zero-gradient" not in found
     assert found["zero-gradient-at-end"].severity == "error"
     assert "that apgd follows for" in found["zero-gradient-at-end"].message
+    way = found["zero-gradient-on-the-way"]
+    assert way.severity == "error"
+    assert re.search(r"that apgd follows after \d+ iterations for (\d+) of \1 images", way.message)
     again = evaluation.evaluate(network, x, y, attacks, **arguments)
     assert again.findings == report.findings
 
@@ -246,6 +251,17 @@ def test_shares_decide_the_severity_at_the_end():
     assert severity((40, 21, 0)) == ["error"]
     assert severity((40, 40, 0), (40, 0, 0)) == ["info"]
     assert [f.code for f in judge_end({"a": (40, 0, 1)})] == ["non-finite-gradient"]
+
+
+def test_the_worst_checkpoint_speaks():
+    assert judge_way({}) == judge_way({"a": {22: (40, 0, 0), 41: (0, 0, 0)}}) == []
+    found = judge_way({"a": {22: (40, 2, 0), 41: (30, 6, 0), 57: (20, 1, 0)}, "b": {22: (40, 8, 0)}})
+    assert [(f.code, f.severity) for f in found] == [("zero-gradient-on-the-way", "warning")]
+    assert "that a follows after 41 iterations for 6 of 30 images" in found[0].message
+    assert "that b follows after 22 iterations for 8 of 40 images" in found[0].message
+    broken = judge_way({"a": {22: (40, 0, 0), 41: (40, 0, 2)}})
+    assert [f.code for f in broken] == ["non-finite-gradient"]
+    assert "after 41 iterations for 2 of 40 images" in broken[0].message
 
 
 def test_losses_of_attacks():
