@@ -1,12 +1,13 @@
 """Judges a network under attack and writes a report.
 
 python apps/evaluate.py --network=runs/quickstart --attacks=natural,fgsm,pgd20,pgd40,cw
-python apps/evaluate.py --network=mnist-cnn-shared --attacks=autoattack --eval_examples=1000
+python apps/evaluate.py --network=mnist-cnn-shared --attacks=autoattack --eval_examples=1000 --sanity
 python apps/evaluate.py --network=my.keras --dataset=cifar10 --attacks=autoattack --shard=3/16
+python apps/evaluate.py --network=my.onnx --dataset=cifar10 --attacks=autoattack --queries=1000
+python apps/evaluate.py --network=my.onnx --dataset=cifar10 --surrogate=my.keras --attacks=pgd20
 python apps/evaluate.py --merge=runs/a/report.json,runs/b/report.json --run_dir=runs/merged
 """
 
-import json
 import pathlib
 import shlex
 import sys
@@ -15,18 +16,19 @@ import app_support
 from absl import app, flags
 
 app_support.define_common_flags()
-flags.DEFINE_string("network", None, "Run directory, .keras file, or name of the zoo.")
-flags.DEFINE_string("dataset", None, "Dataset; default: the one of the run or the zoo's card.")
+app_support.define_judging_flags()
 flags.DEFINE_list(
     "attacks",
-    ["natural", "fgsm", "pgd20", "pgd40", "cw"],
-    "Attacks by name: natural, fgsm, pgd<steps>, cw, cw-search; or autoattack alone.",
+    None,
+    "Of natural, fgsm, pgd<steps>, cw, cw-search, apgd-ce, apgd-dlr, apgd-t, fab, fab-t, square; or "
+    "autoattack alone. Default: natural,fgsm,pgd20,pgd40,cw; for an .onnx file or a SavedModel: "
+    "autoattack, whose black-box part then runs.",
 )
 flags.DEFINE_string("version", "standard", "Version of AutoAttack: standard, plus, rand, paper, quick.")
-flags.DEFINE_string("norm", "linf", "Norm of AutoAttack: linf, l2.")
-flags.DEFINE_float("epsilon", None, "Size of the ball; default: the paper's for the dataset.")
-flags.DEFINE_integer("eval_examples", None, "Test images attacked; default: all.", lower_bound=1)
-flags.DEFINE_enum("weights", "best", ["best", "last"], "Which weights of a run.")
+flags.DEFINE_string(
+    "surrogate", None, "Run directory, .keras file or name of the zoo, on which to craft the attacks."
+)
+flags.DEFINE_bool("sanity", False, "Check on 64 images whether the network's gradients lead attacks.")
 flags.DEFINE_string("shard", None, "i/m: judge slice i of m, counted from 0.")
 flags.DEFINE_list("merge", None, "report.json files of the slices to join into one report.")
 flags.DEFINE_string("resume_from", None, "Directory that keeps finished batches of the evaluation.")
@@ -42,64 +44,92 @@ def _shard():
     return int(parts[0]), int(parts[1])
 
 
-def _source(network):
-    """Returns the dataset and the run directory of a network, where it tells."""
-    import zoo
+def _names(is_file):
+    """Returns the attacks asked for, and whether they are those of AutoAttack."""
+    default = ["fgsm", "pgd20", "pgd40", "cw"]
+    if is_file and FLAGS.surrogate is None:
+        default = ["autoattack"]
+    names = default if FLAGS.attacks is None else [name for name in FLAGS.attacks if name != "natural"]
+    if "autoattack" in names and (len(names) > 1 or FLAGS.surrogate is not None):
+        raise ValueError(
+            f"autoattack stands alone, without --surrogate. Received: --attacks={','.join(names)}"
+        )
+    return names, names == ["autoattack"]
 
-    path = pathlib.Path(network)
-    if (path / "config.json").exists():
-        return json.loads((path / "config.json").read_text())["dataset"], path
-    if not path.exists() and network in zoo.names():
-        return zoo.card(network)["dataset"], None
-    return None, None
 
-
-def _judge(run):
-    import zoo
+def _judge(opened):
     from sharedkeras import data, evaluation
+    from sharedkeras.evaluation.black_box import black_box
+    from sharedkeras.evaluation.bounded_above import bounded_above
+    from sharedkeras.evaluation.default_epsilon import default_epsilon
+    from sharedkeras.evaluation.named_attacks import named_attacks
+    from sharedkeras.evaluation.with_sanity import with_sanity
 
-    dataset = FLAGS.dataset or run[0]
-    if dataset is None:
-        raise ValueError("A file does not tell its dataset. Expected: --dataset=<name>")
-    data.info(dataset)
-    network = zoo.find(FLAGS.network, weights=FLAGS.weights)
+    network, dataset = opened.network, opened.dataset
+    names, is_autoattack = _names(opened.is_file)
+    ball = {"norm": FLAGS.norm}
+    ball["epsilon"] = default_epsilon(dataset, FLAGS.norm) if FLAGS.epsilon is None else FLAGS.epsilon
+    _check_flags(opened, names, is_autoattack)
+    attacks = {}
+    if not is_autoattack:
+        attacks = named_attacks(names, dataset=dataset, queries=FLAGS.queries, **ball)
+    surrogate = app_support.open_surrogate(FLAGS.surrogate, opened) if FLAGS.surrogate else None
     test = data.load(dataset, "test", data_dir=FLAGS.data_dir, download=FLAGS.download)
     n = min(FLAGS.eval_examples or len(test.x), len(test.x))
+    x, y = test.x[:n], test.y[:n]
     arguments = {
         "batch_size": FLAGS.batch_size or 128,
         "seed": FLAGS.seed or 0,
-        "label_names": test.label_names,
-        "resume_from": FLAGS.resume_from,
+        "label_names": opened.label_names or test.label_names,
+        "resume_from": app_support.resume_dir(FLAGS.resume_from, opened),
         "verbose": True,
-    }
-    epsilon = evaluation.paper_epsilon(dataset) if FLAGS.epsilon is None else FLAGS.epsilon
-    settings = {
-        "dataset": dataset,
-        "split": "test",
-        "split_size": len(test.x),
-        "weights": FLAGS.weights,
-        "norm": FLAGS.norm,
-        "epsilon": epsilon,
-        "command": shlex.join(["python", *sys.argv]),
+        "settings": {
+            "dataset": dataset,
+            "split": "test",
+            "split_size": len(test.x),
+            "weights": FLAGS.weights,
+            **ball,
+            "command": shlex.join(["python", *sys.argv]),
+            **opened.settings,
+        },
     }
     print(f"{network.name} on {n:,} test images of {dataset}", flush=True)
-    if FLAGS.attacks == ["autoattack"]:
-        return evaluation.autoattack(
-            network,
-            test.x[:n],
-            test.y[:n],
-            norm=FLAGS.norm,
-            epsilon=epsilon,
-            version=FLAGS.version,
-            shard=_shard(),
-            settings=settings,
-            **arguments,
+    if surrogate is not None:
+        report = evaluation.transfer(network, surrogate, x, y, attacks, **arguments)
+        report = bounded_above(
+            report, "All images were crafted on another network; attacks on this one may leave less."
         )
-    if FLAGS.shard is not None:
-        raise ValueError("`--shard` goes with --attacks=autoattack.")
-    names = [name for name in FLAGS.attacks if name != "natural"]
-    attacks = evaluation.paper_attacks(dataset, names, epsilon=epsilon)
-    return evaluation.evaluate(network, test.x[:n], test.y[:n], attacks, settings=settings, **arguments)
+    elif names == ["square"] or (is_autoattack and opened.is_file):
+        report = black_box(network, x, y, queries=FLAGS.queries, shard=_shard(), **ball, **arguments)
+    elif is_autoattack:
+        report = evaluation.autoattack(
+            network, x, y, version=FLAGS.version, shard=_shard(), **ball, **arguments
+        )
+    else:
+        report = evaluation.evaluate(network, x, y, attacks, **arguments)
+    if FLAGS.sanity:
+        print("Checking the gradients ...", flush=True)
+        report = with_sanity(report, network, x, y, **ball)
+    return report
+
+
+def _check_flags(opened, names, is_autoattack):
+    if opened.is_file and not is_autoattack and not FLAGS.surrogate:
+        possible = (
+            "--attacks=autoattack (its black-box part, Square), --attacks=square, --surrogate=<net>"
+        )
+        app_support.require_black_box(names, FLAGS.network, possible)
+    if opened.is_file and FLAGS["version"].present:
+        raise ValueError("`--version` is of no use for a file: of AutoAttack its black-box part runs.")
+    if opened.is_file and FLAGS.sanity:
+        raise ValueError("`--sanity` needs gradients, and a file gives outputs only.")
+    if is_autoattack and not opened.is_file and FLAGS["queries"].present:
+        raise ValueError("`--queries` goes with --attacks=square; a version of AutoAttack has its own.")
+    if FLAGS.shard is not None and (FLAGS.surrogate or FLAGS.sanity):
+        raise ValueError("`--shard` goes neither with --surrogate nor with --sanity.")
+    if FLAGS.shard is not None and not is_autoattack and names != ["square"]:
+        raise ValueError("`--shard` goes with --attacks=autoattack and --attacks=square.")
+    _shard()
 
 
 def main(_):
@@ -108,25 +138,30 @@ def main(_):
     from sharedkeras import evaluation
     from sharedkeras.evaluation.report_text import text_table
 
+    run = None
     try:
         if FLAGS.merge:
-            run = (None, None)
             report = evaluation.merge([evaluation.Report.from_json(path) for path in FLAGS.merge])
         elif FLAGS.network is None:
-            raise ValueError("Expected: --network=<run directory | .keras file | name of the zoo>")
+            raise ValueError(
+                "Expected: --network=<run directory | .keras file | name of the zoo | .onnx file | "
+                "SavedModel>"
+            )
         else:
-            run = _source(FLAGS.network)
-            report = _judge(run)
-    except (ValueError, FileNotFoundError, TypeError) as error:
+            opened = app_support.open_network(
+                FLAGS.network, weights=FLAGS.weights, dataset=FLAGS.dataset
+            )
+            run = opened.run_dir
+            report = _judge(opened)
+    except (ImportError, OSError, TypeError, ValueError) as error:
         app_support.fail(error)
-    default = run[1] or app_support.new_run_dir(
-        f"evaluate-{pathlib.Path(FLAGS.network or 'merged').stem}"
-    )
+    default = run or app_support.new_run_dir(f"evaluate-{pathlib.Path(FLAGS.network or 'merged').stem}")
     out = pathlib.Path(FLAGS.run_dir or default)
     out.mkdir(parents=True, exist_ok=True)
     report.to_json(out / "report.json")
-    report.to_html(out / "report.html", run=run[1])
+    report.to_html(out / "report.html", run=run)
     print(text_table(report))
+    print(app_support.findings_text(report))
     print(f"peak memory {app_support.peak_memory_gb():.2f} GB")
     print(f"report      {out / 'report.html'}")
 

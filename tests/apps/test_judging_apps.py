@@ -1,0 +1,272 @@
+"""apps/evaluate.py and apps/attack.py on files, with surrogates and with the fuller checks."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import app_support
+import keras
+import numpy as np
+import pytest
+from support import onnx_files
+
+from sharedkeras import data
+
+ROOT = pathlib.Path(__file__).parents[2]
+DIGIT = (28, 28, 1)
+# Runs an application for several lists of flags in one process: starting one costs more than the rest.
+DRIVER = """
+import contextlib, importlib, io, json, sys
+name, runs = sys.argv[1], json.loads(sys.argv[2])
+app, results = importlib.import_module(name), []
+for argv in runs:
+    for flag in app.FLAGS:
+        app.FLAGS[flag].unparse()
+    app.FLAGS([name, *argv])
+    sys.argv = [f"apps/{name}.py", *argv]
+    said, code = io.StringIO(), 0
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            app.main(None)
+        except SystemExit as end:
+            code = end.code
+    results.append([code, said.getvalue()])
+print(json.dumps(results))
+"""
+
+
+def drive(app, runs, cwd):
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER, app, json.dumps(runs)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'apps'}"},
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A run with an exported file, a file of other origin, a Keras network, and one of three classes."""
+    root = tmp_path_factory.mktemp("judging")
+    onnx_files.write_export(root / "run/exports/digits.onnx", DIGIT, class_names="0123456789")
+    onnx_files.write(root / "other.onnx", DIGIT, channels_first=True)
+    for name, classes in (("linear", 10), ("three", 3)):
+        inputs = keras.Input(DIGIT)
+        logits = keras.layers.Dense(classes, name="logits")(keras.layers.Flatten()(inputs))
+        network = keras.Model(inputs, logits, name=name)
+        if name == "linear":
+            matrix = onnx_files.weights(DIGIT).reshape(-1, 10)
+            network.get_layer("logits").set_weights([matrix, np.zeros(10, "float32")])
+        network.save(root / f"{name}.keras")
+    (root / "run/config.json").write_text(json.dumps({"dataset": "mnist-mini"}))
+    return root
+
+
+FEW = ["--eval_examples=200", "--batch_size=64"]
+MINI = "--dataset=mnist-mini"
+EVALUATE = {
+    "export": [
+        "--network=run/exports/digits.onnx",
+        "--epsilon=0.02",
+        "--queries=3",
+        "--resume_from=journal",
+        "--run_dir=export",
+        *FEW,
+    ],
+    "norm": [
+        "--network=other.onnx",
+        "--attacks=natural,square",
+        MINI,
+        "--queries=3",
+        "--norm=l2",
+        "--epsilon=0.5",
+        "--run_dir=norm",
+        *FEW,
+    ],
+    "transfer": [
+        "--network=other.onnx",
+        "--surrogate=linear.keras",
+        "--attacks=fgsm",
+        MINI,
+        "--epsilon=0.02",
+        "--run_dir=transfer",
+        *FEW,
+    ],
+    "sanity": [
+        "--network=linear.keras",
+        "--attacks=fgsm,square",
+        MINI,
+        "--epsilon=0.02",
+        "--queries=3",
+        "--sanity",
+        "--run_dir=sanity",
+        *FEW,
+    ],
+}
+OURS = "--network=run/exports/digits.onnx"
+MISTAKES = [
+    ([OURS, "--attacks=pgd20"], "pgd20: this needs gradients"),
+    ([OURS, "--attacks=pgd20"], "--attacks=autoattack (its black-box part, Square)"),
+    ([OURS, "--attacks=magic"], "Possible: "),
+    ([OURS, "--attacks=autoattack,square"], "autoattack stands alone"),
+    ([OURS, "--attacks=autoattack", "--version=rand"], "--version"),
+    ([OURS, "--sanity"], "--sanity"),
+    ([OURS, "--norm=l2"], "epsilon"),
+    ([OURS, "--surrogate=three.keras", "--attacks=fgsm"], "3 and 10 classes"),
+    ([OURS, "--surrogate=other.onnx", "--attacks=fgsm"], "only these"),
+    ([OURS, "--surrogate=linear.keras", "--shard=0/2"], "--shard"),
+    (["--network=other.onnx"], "not written by"),
+    (["--network=other.onnx", "--dataset=cifar10"], "other images"),
+    (["--network=gone.onnx", MINI], "no such ONNX file"),
+    (["--network=linear.keras"], "Expected: --dataset"),
+    (["--network=linear.keras", MINI, "--attacks=autoattack", "--queries=3"], "--queries"),
+    (["--network=linear.keras", MINI, "--attacks=pgd"], "Unknown attack"),
+]
+
+
+@pytest.fixture(scope="module")
+def evaluated(root):
+    """What each run said, by name; the mistakes after them."""
+    runs = [*EVALUATE.values(), *(argv for argv, _ in MISTAKES)]
+    said = drive("evaluate", runs, root)
+    return dict(zip([*EVALUATE, *range(len(MISTAKES))], said, strict=True))
+
+
+def report_of(root, name, evaluated):
+    code, said = evaluated[name]
+    assert code == 0, said
+    assert (root / name / "report.html").exists()
+    return json.loads((root / name / "report.json").read_text()), said
+
+
+def test_an_exported_file_is_judged_by_square(root, evaluated):
+    report, said = report_of(root, "export", evaluated)
+    assert list(report["accuracy"]) == ["square"]
+    assert 0 < report["robust"] < report["clean"]
+    assert report["settings"]["dataset"] == "mnist-mini"
+    assert report["settings"]["network"] == "linear"
+    assert report["settings"]["attacks"]["square"]["queries"] == 3
+    assert report["label_names"] == list("0123456789")
+    assert report["findings"][0]["code"] == "upper-bound" and report["verdict"] == "doubtful"
+    assert "Only the black-box part of AutoAttack ran" in said
+    assert "200 examples" in said
+    # What is kept is kept by the file's content.
+    digest = report["settings"]["file_sha256"]
+    assert (root / "journal" / digest[:16] / "evaluation.json").exists()
+
+
+def test_the_norm_is_honoured(root, evaluated):
+    report, _ = report_of(root, "norm", evaluated)
+    assert report["settings"]["norm"] == report["settings"]["attacks"]["square"]["norm"] == "l2"
+    assert report["robust"] < report["clean"]
+
+
+def test_transfer_to_a_file(root, evaluated):
+    report, said = report_of(root, "transfer", evaluated)
+    assert list(report["accuracy"]) == ["transfer-fgsm"]
+    assert report["settings"]["surrogate"] == "linear"
+    # The surrogate is the same network, so that this is an attack with its gradients.
+    assert report["robust"] < report["clean"]
+    assert "crafted on another network" in said
+
+
+def test_sanity_and_square_of_a_keras_network(root, evaluated):
+    report, _ = report_of(root, "sanity", evaluated)
+    assert list(report["accuracy"]) == ["fgsm", "square"]
+    assert report["settings"]["sanity"]["examples"] == 64
+    assert set(report["settings"]["sanity"]["found"]) <= {f["code"] for f in report["findings"]}
+
+
+@pytest.mark.parametrize("number", range(len(MISTAKES)))
+def test_mistakes_are_told_before_any_work(number, root, evaluated):
+    code, said = evaluated[number]
+    assert code == 2
+    assert MISTAKES[number][1] in said
+    assert "examples" not in said and not (root / "runs").exists()
+
+
+def test_attack_writes_its_examples(root):
+    linear = ["--network=linear.keras", MINI, *FEW]
+    results = drive(
+        "attack",
+        [
+            [*linear, "--attack=pgd3", "--epsilon=0.02", "--run_dir=pgd"],
+            [*linear, "--attack=cw", "--norm=linf"],
+            [*linear],
+            [*linear, "--attack=magic"],
+            [OURS, "--attack=cw"],
+        ],
+        root,
+    )
+    code, said = results[0]
+    assert code == 0, said
+    report = json.loads((root / "pgd/report.json").read_text())
+    assert (root / "pgd/report.html").read_text().count("data:image/png") > 3
+    with np.load(root / "pgd/adversarial.npz") as archive:
+        found = archive["success"].sum()
+        assert archive["adversarial"].shape == (200, *DIGIT)
+        median = np.median(archive["distance"][archive["success"]])
+        settings = json.loads(str(archive["settings"]))["settings"]
+    assert report["accuracy"]["pgd3"] < report["clean"]
+    assert settings["epsilon"] == 0.02 and settings["dataset"] == "mnist-mini"
+    assert f"successes   {found} of 200, median distance {median:.4g} in linf" in said
+    words = ("however far", "--attack", "Unknown attack", "Possible: --attack=square")
+    for (code, said), word in zip(results[1:], words, strict=True):
+        assert code == 2 and word in said
+    assert not (root / "runs").exists()
+
+
+def test_where_networks_come_from(root, monkeypatch):
+    monkeypatch.chdir(root)
+    file = app_support.open_network("run/exports/digits.onnx")
+    assert (file.dataset, file.is_file, file.run_dir) == ("mnist-mini", True, None)
+    assert file.label_names == tuple("0123456789")
+    x = data.load("mnist-mini", "test").x[:4]
+    linear = app_support.open_network("linear.keras", dataset="mnist-mini")
+    assert not linear.is_file and linear.settings == {}
+    expected = keras.ops.convert_to_numpy(linear.network(x))
+    np.testing.assert_allclose(file.network(x), expected, rtol=1e-3, atol=1e-3)
+    other = app_support.open_network("other.onnx", dataset="mnist-mini")
+    np.testing.assert_allclose(other.network(x), expected, rtol=1e-3, atol=1e-3)
+    assert other.label_names is None
+    assert other.settings["file_sha256"] != file.settings["file_sha256"]
+    known = app_support.open_network("mnist-cnn-shared")
+    assert known.dataset == "mnist" and known.run_dir is None
+
+
+def test_datasets_by_images_and_classes(tmp_path):
+    cifar = data.info("cifar10")
+    onnx_files.write_export(tmp_path / "a.onnx", cifar.input_shape, class_names=cifar.label_names)
+    assert app_support.open_network(str(tmp_path / "a.onnx")).dataset == "cifar10"
+    onnx_files.write_export(tmp_path / "b.onnx", DIGIT, class_names="0123456789")
+    with pytest.raises(ValueError, match=r"may be of \['mnist-mini', 'mnist'\]"):
+        app_support.open_network(str(tmp_path / "b.onnx"))
+    onnx_files.write_export(tmp_path / "c.onnx", DIGIT)
+    with pytest.raises(ValueError, match=r"does not tell its dataset\. Expected: --dataset"):
+        app_support.open_network(str(tmp_path / "c.onnx"))
+    with pytest.raises(ValueError, match="Unknown data set"):
+        app_support.open_network(str(tmp_path / "c.onnx"), dataset="svhn")
+    with pytest.raises(FileNotFoundError, match="No run directory"):
+        app_support.open_network(str(tmp_path / "gone"))
+
+
+def test_saved_models_are_files(tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    module = tf.Module()
+    module.matrix = tf.Variable(onnx_files.weights(DIGIT).reshape(-1, 10))
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *DIGIT), tf.float32, name="x")])
+    def serve(x):
+        return {"logits": tf.reshape(x, (-1, 784)) @ module.matrix}
+
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures={"serving_default": serve})
+    opened = app_support.open_network(str(tmp_path / "saved"), dataset="mnist-mini")
+    assert opened.is_file
+    assert opened.network(data.load("mnist-mini", "test").x[:3]).shape == (3, 10)
