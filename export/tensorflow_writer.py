@@ -98,6 +98,7 @@ def _collecting_often():
     thresholds = gc.get_threshold()
     gc.collect()
     gc.freeze()
+    gc.collect()  # Now the collector knows of few old objects, and does not wait for as many new ones.
     gc.set_threshold(thresholds[0], 5, 2)
     try:
         yield

@@ -29,6 +29,8 @@ from sharedkeras.evaluation.report import merge
 from sharedkeras.files import save_network
 from sharedkeras.models import FrozenClassifier
 
+_CANCEL_SECONDS = 15.0  # Ray itself takes 5 s before it kills a worker that does not answer.
+
 
 def autoattack_on_ray(
     network,
@@ -220,10 +222,18 @@ def _gather(ray, slices, retries, verbose):
                         file=sys.stderr,
                     )
     except BaseException:
-        for reference in waiting:
-            ray.cancel(reference, force=True)
+        _cancel(ray, list(waiting))
         raise
     return reports
+
+
+def _cancel(ray, waiting):
+    """Ends slices at work, again and again: one on its way to a worker escapes Ray's first attempt."""
+    until = time.monotonic() + _CANCEL_SECONDS
+    while waiting and time.monotonic() < until:
+        for reference in waiting:
+            ray.cancel(reference, force=True)
+        _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=1.0)
 
 
 def _result(ray, reference, name, retries):

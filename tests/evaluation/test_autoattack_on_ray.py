@@ -199,7 +199,13 @@ def test_four_slices_are_the_one_run(by_value, network, digits, judged, capfd):
     ray, ((x, y), n) = by_value, digits
     assert not ray.is_initialized()
     report = evaluation.autoattack_on_ray(
-        network, x[:n], y[:n], shards=SHARDS, verbose=True, **arguments(attacks())
+        network,
+        x[:n],
+        y[:n],
+        shards=SHARDS,
+        num_cpus_per_shard=max(1, os.cpu_count() // 2),  # Two at a time.
+        verbose=True,
+        **arguments(attacks()),
     )
     assert not ray.is_initialized()
     same_verdicts(report, judged[0], attacks())
