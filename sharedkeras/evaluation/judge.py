@@ -67,6 +67,7 @@ def judge(
     Raises:
         ValueError: if the images, the labels or the network's output are not what they must be.
     """
+    asked = batch_size
     x, y, index, batch_size = _checked(x, y, index, batch_size)
     classifier = as_classifier(network, select)
     white_box = isinstance(classifier, FrozenClassifier)
@@ -134,7 +135,7 @@ def judge(
             "network": _name(network),
             "weights_sha256": weights_digest(classifier.network) if white_box else None,
             "attacks": {name: attack_base.settings(attack) for name, attack in attacks.items()},
-            "batch_size": batch_size,
+            "batch_size": asked,  # Not what a small slice makes of it: slices must agree to be merged.
             **({"select": select} if select is not None else {}),
             **(settings or {}),
         },

@@ -50,7 +50,7 @@ def run(count):
     environment = {
         **os.environ,
         "KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "tensorflow"),
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}",
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
     command = [sys.executable, "-c", SCRIPT, str(count)]

@@ -91,6 +91,11 @@ def test_order_and_slices_do_not_matter(network, data):
     merged = evaluation.merge(slices)
     for name in ("clean", *ATTACKS):
         assert np.array_equal(merged.flags[name], whole.flags[name])
+    # Slices of unequal size, all smaller than the batch, are slices of the same evaluation.
+    arguments["batch_size"] = 64
+    slices = [evaluation.autoattack(network, x, y, shard=(i, 3), **arguments) for i in range(3)]
+    assert [report.n for report in slices] == [14, 13, 13]
+    assert np.array_equal(evaluation.merge(slices).robust_flags, whole.robust_flags)
 
 
 def test_resumed_evaluation_ends_with_the_same_verdicts(network, data, tmp_path):
