@@ -1,0 +1,107 @@
+"""Measures the peak resident memory of AutoAttack on the 10,000 test images of MNIST.
+
+    python benchmarks/autoattack_memory.py --network=standard
+    python benchmarks/autoattack_memory.py --network=mnist-cnn-shared --targets=1 --queries=50
+
+`standard` trains a CNN on clean images first, in a process of its own, so that training does not count;
+nearly all its points fall to APGD-CE. On a robust network every attack runs; `--targets` and `--queries`
+cut them to minutes.
+"""
+
+import argparse
+import json
+import pathlib
+import resource
+import subprocess
+import sys
+import tempfile
+
+import keras
+
+import zoo
+from sharedkeras import data, evaluation, models
+from sharedkeras.attacks import APGD, FAB, Square
+
+
+def train(path, data_dir, seed):
+    """Trains the CNN on clean images, two epochs, and saves it."""
+    keras.utils.set_random_seed(seed)
+    network = models.build("cnn", input_shape=(28, 28, 1), num_classes=10)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    network.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
+    images = data.load("mnist", "train", data_dir=data_dir)
+    network.fit(images.x, images.y, batch_size=128, epochs=2, verbose=2)
+    network.save(path)
+
+
+def load(options):
+    """Returns the network to judge."""
+    if options.network != "standard":
+        return zoo.find(options.network)
+    with tempfile.TemporaryDirectory() as directory:
+        path = pathlib.Path(directory) / "standard.keras"
+        command = [sys.executable, __file__, f"--train={path}", f"--seed={options.seed}"]
+        command += [f"--data_dir={options.data_dir}"] if options.data_dir else []
+        subprocess.run(command, check=True)
+        return keras.saving.load_model(path)
+
+
+def main():
+    """Judges and prints the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--network", default="standard", help="standard, or what zoo.find takes")
+    parser.add_argument("--targets", type=int, default=9)
+    parser.add_argument("--queries", type=int, default=5000)
+    parser.add_argument("--epsilon", type=float, default=0.3)
+    parser.add_argument("--batch_size", type=int, default=250)
+    parser.add_argument("--points", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data_dir")
+    parser.add_argument("--train", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.train:
+        train(options.train, options.data_dir, options.seed)
+        return
+    network = load(options)
+    test = data.load("mnist", "test", data_dir=options.data_dir)
+    x, y = test.x[: options.points], test.y[: options.points]
+    common = {"norm": "linf", "epsilon": options.epsilon}
+    attacks = {
+        "apgd-ce": APGD(loss="ce", **common),
+        "apgd-t": APGD(loss="dlr-targeted", targets=options.targets, **common),
+        "fab-t": FAB(targeted=True, targets=options.targets, **common),
+        "square": Square(queries=options.queries, **common),
+    }
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    report = evaluation.autoattack(
+        network,
+        x,
+        y,
+        version="custom",
+        attacks=attacks,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        verbose=True,
+    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    result = {
+        "network": options.network,
+        "n": report.n,
+        "clean": report.clean,
+        "accuracy": report.accuracy,
+        "seconds": report.seconds,
+        "targets": options.targets,
+        "queries": options.queries,
+        "batch_size": options.batch_size,
+        "seed": options.seed,
+        "gb_before": before / 1e9,
+        "gb_peak": peak / 1e9,
+        "findings": [f"{f.severity}: {f.code}" for f in report.findings],
+        "verdict": report.verdict,
+        "versions": report.versions,
+    }
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
