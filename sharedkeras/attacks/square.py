@@ -27,14 +27,14 @@ class Square(Attack):
 
     It needs no gradient, so what hides gradients does not hide from it: where it finds more than an
     attack with gradients, that one has failed. Linf: the square's colour moves to one side of the ball.
-    L2: part of the perturbation moves from one window into a bump in another.
+    L2 and L1: part of the perturbation moves from one window into a bump in another.
 
     An image that is misclassified is left alone. Each image has windows and signs of its own, drawn
     from its number; the official code shares them in a batch. A window may lie at the last row and
     column, which the official code never reaches.
 
     Args:
-        norm: "linf" or "l2".
+        norm: "linf", "l2" or "l1".
         epsilon: float above 0, the ball's size in units of an image in [0, 1].
         queries: int, at least 1, iterations, each one forward pass; the start is one more.
         p_init: float in (0, 1], share of the image that the first windows cover.

@@ -12,10 +12,12 @@ import numpy as np
 from keras import ops
 
 from sharedkeras.attacks import square_schedule
+from sharedkeras.attacks.apgd_sparse import project_to_ball_and_box
 from sharedkeras.attacks.attack import clip_to_image
 from sharedkeras.math import norms, random
 
 _TINY = 1e-12
+_INSIDE = 1.0 - 1e-6  # Of the L1 ball, so that rounding leads into it.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,11 +65,11 @@ def _linf_change(adv, x, epsilon, corners, signs, level, sides):
 
 
 @functools.cache
-def _tiles(height, width):
+def _tiles(height, width, norm):
     """Returns each pixel's tile and its value there in both orientations; tiles are cut at the edge."""
     side = max(min(height, width) // 5, 1)
     first = max((min(height, width) - 5 * side) // 2, 0)
-    pattern = square_schedule.eta(side)
+    pattern = square_schedule.eta(side, norm)
     down, across = height // side, width // side
     tile = np.zeros((height, width), "int32")
     values = np.zeros((2, height, width))
@@ -82,26 +84,26 @@ def _tiles(height, width):
     return down * across, tile.reshape(-1), values.reshape(2, -1, 1)
 
 
-def _l2_start(key, index, x, epsilon):
-    count, tile, values = _tiles(*x.shape[1:3])
+def _bump_start(key, index, x, epsilon, norm):
+    count, tile, values = _tiles(*x.shape[1:3], norm)
     upright, transposed = (ops.convert_to_tensor(v, dtype=x.dtype) for v in values)
     signs = random.sign(random.key(key, "tiles"), index, (count, x.shape[3] + 1), x.dtype)
     signs = ops.take(signs, ops.convert_to_tensor(tile), axis=1)
     delta = ops.where(signs[:, :, -1:] > 0.0, upright, transposed) * signs[:, :, :-1]
-    return _on_sphere(ops.reshape(delta, ops.shape(x)), x, epsilon)
+    return _SIZES[norm].fit(ops.reshape(delta, ops.shape(x)), x, epsilon)
 
 
 @functools.cache
-def _canvases(sides, height, width):
+def _canvases(sides, height, width, norm):
     """Returns both orientations of every side's pattern in the corner of an empty image."""
     table = np.zeros((len(sides), 2, height, width))
     for canvas, side in zip(table, sides, strict=True):
-        canvas[0, :side, :side] = square_schedule.eta(side)
-        canvas[1, :side, :side] = square_schedule.eta(side).T
+        canvas[0, :side, :side] = square_schedule.eta(side, norm)
+        canvas[1, :side, :side] = square_schedule.eta(side, norm).T
     return table.reshape(len(sides), -1)
 
 
-def _l2_change(adv, x, epsilon, corners, signs, level, sides):
+def _bump_change(adv, x, epsilon, corners, signs, level, sides, norm):
     _, height, width, channels = x.shape
     side = ops.take(np.array(sides, "int32"), level)
     first, second = (_window(x, c, side) for c in (corners[:, :2], corners[:, 2:]))
@@ -110,28 +112,28 @@ def _l2_change(adv, x, epsilon, corners, signs, level, sides):
 
     # The pattern of this side, one bump up and one down, at each image's first window.
     canvas = ops.take(
-        ops.convert_to_tensor(_canvases(sides, height, width), dtype=x.dtype), level, axis=0
+        ops.convert_to_tensor(_canvases(sides, height, width, norm), dtype=x.dtype), level, axis=0
     )
     row = ops.clip(ops.arange(height, dtype="int32")[None] - corners[:, :1], 0, height - 1)
     column = ops.clip(ops.arange(width, dtype="int32")[None] - corners[:, 1:2], 0, width - 1)
     row = row + height * ops.cast(signs[:, -1:] < 0.0, "int32")
     bumps = ops.take(canvas, row[:, :, None] * width + column[:, None, :])[..., None]
 
+    measure = _SIZES[norm]
+
     def size(part):
-        return ops.sqrt(ops.sum(ops.square(part), axis=(1, 2), keepdims=True))  # for each channel
+        return measure.of(part, (1, 2))  # for each channel
 
     inside = ops.where(first, delta, nothing)
     block = ops.where(first, bumps * signs[:, None, None, :-1], nothing) + inside / (
         size(inside) + _TINY
     )
-    unused = ops.square(norms.per_example(epsilon, x)) - ops.sum(
-        ops.square(delta), axis=(1, 2, 3), keepdims=True
-    )
     taken = ops.where(ops.logical_or(first, second), delta, nothing)
     # The new block gets what both windows had, and its share of what clipping had taken away.
-    budget = ops.sqrt(ops.maximum(unused, 0.0) / channels + ops.square(size(taken)))
+    radius = norms.per_example(epsilon, x)
+    budget = measure.budget(radius, measure.of(delta, (1, 2, 3)), size(taken), channels)
     block = block / (size(block) + _TINY) * budget
-    return _on_sphere(ops.where(first, block, ops.where(second, nothing, delta)), x, epsilon)
+    return measure.fit(ops.where(first, block, ops.where(second, nothing, delta)), x, epsilon)
 
 
 def _on_sphere(delta, x, epsilon):
@@ -139,9 +141,52 @@ def _on_sphere(delta, x, epsilon):
     return clip_to_image(x + norms.per_example(epsilon, x) * delta / (size + _TINY))
 
 
+def _in_ball(delta, x, epsilon):
+    return project_to_ball_and_box(x, x + delta, _INSIDE * epsilon)
+
+
+def _l2_budget(epsilon, whole, window, channels):
+    unused = ops.maximum(ops.square(epsilon) - ops.square(whole), 0.0)
+    return ops.sqrt(unused / channels + ops.square(window))
+
+
+def _l1_budget(epsilon, whole, window, channels):
+    # The official code's last factor; what it gives too much the projection takes back.
+    return (ops.maximum(epsilon - whole, 0.0) / channels + window) * channels
+
+
+@dataclasses.dataclass(frozen=True)
+class _Size:
+    """What differs between L2 and L1: `of(part, axes)`, `budget(...)`, `fit(delta, x, epsilon)`."""
+
+    of: Callable
+    budget: Callable
+    fit: Callable
+
+
+_SIZES = {
+    "l2": _Size(
+        lambda part, axes: ops.sqrt(ops.sum(ops.square(part), axis=axes, keepdims=True)),
+        _l2_budget,
+        _on_sphere,
+    ),
+    "l1": _Size(
+        lambda part, axes: ops.sum(ops.abs(part), axis=axes, keepdims=True), _l1_budget, _in_ball
+    ),
+}
+
+
 _PROPOSALS = {
     "linf": Proposals(square_schedule.linf_side, 1, _linf_start, _linf_change),
-    "l2": Proposals(square_schedule.l2_side, 2, _l2_start, _l2_change),
+    **{
+        norm: Proposals(
+            square_schedule.bump_side,
+            2,
+            functools.partial(_bump_start, norm=norm),
+            functools.partial(_bump_change, norm=norm),
+        )
+        for norm in _SIZES
+    },
 }
 
 
@@ -149,7 +194,7 @@ def get(norm):
     """Finds a norm's proposals.
 
     Args:
-        norm: "linf" or "l2".
+        norm: "linf", "l2" or "l1".
 
     Raises:
         ValueError: if there are none for this norm.

@@ -1,4 +1,4 @@
-"""How large Square Attack's windows are at each iteration, and the patterns of its L2 variant."""
+"""How large Square Attack's windows are at each iteration, and the patterns of L2 and L1."""
 
 import functools
 import math
@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 _LEVELS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+_FALL = {"l2": 2, "l1": 4}
 _LEVELS_OF = 10000  # The iterations for which the authors tuned these levels.
 
 
@@ -40,16 +41,21 @@ def linf_side(share, height, width):
     return min(max(round(math.sqrt(share * height * width)), 1), height, width)
 
 
-def l2_side(share, height, width):
-    """Returns the side of an L2 window: odd and at least 3, unless the image is smaller."""
+def bump_side(share, height, width):
+    """Returns the side of an L2 or L1 window: odd and at least 3, unless the image is smaller."""
     side = max(round(math.sqrt(share * height * width)), 3)
     return min(side + (side + 1) % 2, height, width)
 
 
-def bump(rows, columns):
-    """Makes a rectangle whose values fall off from its centre, of unit L2 size.
+def bump(rows, columns, norm="l2"):
+    """Makes a rectangle whose values fall off from its centre, of unit size.
 
-    For every k, 1/(k+1)^2 is added on the square of side 2k+1 around the centre.
+    For every k, 1/(k+1)^2 (in L1 1/(k+1)^4) is added on the square of side 2k+1 around the centre.
+
+    Args:
+        rows: int.
+        columns: int.
+        norm: "l2" or "l1", in which the size is 1.
 
     Returns:
         `(rows, columns)` float64 array.
@@ -60,16 +66,17 @@ def bump(rows, columns):
     ring = np.maximum(down, across)
     pattern = np.zeros((rows, columns))
     for k in range(max(centre_row, centre_column) + 1):
-        pattern += (ring <= k) / (k + 1) ** 2
-    return _unit(pattern)
+        pattern += (ring <= k) / (k + 1) ** _FALL[norm]
+    return _unit(pattern, norm)
 
 
 @functools.cache
-def eta(side):
-    """Makes the L2 variant's pattern: a bump up above a bump down, of unit L2 size.
+def eta(side, norm="l2"):
+    """Makes the pattern of L2 and L1: a bump up above a bump down, of unit size.
 
     Args:
         side: int, at least 1.
+        norm: "l2" or "l1", in which the size is 1.
 
     Returns:
         `(side, side)` float64 array, not to be written to.
@@ -77,10 +84,12 @@ def eta(side):
     Reference: M. Andriushchenko et al., "Square Attack", 2020, section 4.3.
     """
     upper = side // 2
-    pattern = _unit(np.concatenate([bump(upper, side), -bump(side - upper, side)]))
+    pattern = np.concatenate([bump(upper, side, norm), -bump(side - upper, side, norm)])
+    pattern = _unit(pattern, norm)
     pattern.setflags(write=False)
     return pattern
 
 
-def _unit(pattern):
-    return pattern / max(np.sqrt(np.sum(pattern**2)), 1e-12)
+def _unit(pattern, norm):
+    size = np.sum(np.abs(pattern)) if norm == "l1" else np.sqrt(np.sum(pattern**2))
+    return pattern / max(size, 1e-12)

@@ -1,6 +1,5 @@
 """AutoAttack on many machines: one Ray task for each slice."""
 
-import dataclasses
 import logging
 import math
 import os
@@ -8,6 +7,7 @@ import pathlib
 import sys
 import tempfile
 import time
+import warnings
 import zipfile
 
 import keras
@@ -109,7 +109,7 @@ def autoattack_on_ray(
     }
     ours = not ray.is_initialized()
     if ours:
-        ray.init(log_to_driver=False, logging_level=logging.WARNING)
+        _start(ray)
     try:
         stored = ray.put(work)
         task = ray.remote(_judge_slice)
@@ -119,7 +119,7 @@ def autoattack_on_ray(
             named = task.options(name=f"slice {i}/{shards}", **options)
             slices[named.remote(stored, i, shards, journal)] = i
         # Ended before the memory that the arrays of the slices lie in is given back.
-        return merge(_same_batch_size(_gather(ray, slices, retries, verbose)))
+        return merge(_gather(ray, slices, retries, verbose))
     finally:
         if ours:
             ray.shutdown()
@@ -133,6 +133,13 @@ def _import_ray():
             "`autoattack_on_ray` needs Ray, an optional dependency: pip install sharedkeras[ray]"
         ) from error
     return ray
+
+
+def _start(ray):
+    with warnings.catch_warnings():
+        # JAX and Python warn of forks; those of Ray become other programs at once.
+        warnings.filterwarnings("ignore", message=r".*\bfork\(\)")
+        ray.init(log_to_driver=False, logging_level=logging.WARNING)
 
 
 def _environment(num_cpus):
@@ -251,12 +258,3 @@ def _result(ray, reference, name, retries):
             f"Slice {name} has lost its worker too often, the last time so: {error}\n"
             f"Received: retries={retries}"
         ) from error
-
-
-def _same_batch_size(reports):
-    """A slice shorter than the batch size reports its own length; slices may differ by one example."""
-    largest = max(report.settings["batch_size"] for report in reports)
-    return [
-        dataclasses.replace(report, settings={**report.settings, "batch_size": largest})
-        for report in reports
-    ]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
+import warnings
 
 import keras
 import numpy as np
@@ -217,7 +218,10 @@ def test_four_slices_are_the_one_run(by_value, network, digits, judged, capfd):
 
 @pytest.fixture(scope="module")
 def cluster(by_value):
-    by_value.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    with warnings.catch_warnings():
+        # JAX and Python warn of forks; those of Ray become other programs at once.
+        warnings.filterwarnings("ignore", message=r".*\bfork\(\)")
+        by_value.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield by_value
     by_value.shutdown()
 
