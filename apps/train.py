@@ -20,7 +20,7 @@ from absl import app, flags
 app_support.define_common_flags()
 flags.DEFINE_string("recipe", None, "Recipe by name; otherwise found by dataset, model, objective.")
 flags.DEFINE_string("dataset", None, "mnist-mini (default), mnist, cifar10 or cifar100.")
-flags.DEFINE_string("model", None, "cnn, resnet18, wrn-34-10 or wrn-<depth>-<width>.")
+flags.DEFINE_string("model", None, "cnn, resnet18, resnet50, wrn-34-10 or wrn-<depth>-<width>.")
 flags.DEFINE_string("objective", None, "shared-information (default) or standard.")
 flags.DEFINE_bool("resume", False, "Go on with the run in --run_dir from its last checkpoint.")
 flags.DEFINE_integer("max_steps", None, "Stop after that many updates.", lower_bound=1)

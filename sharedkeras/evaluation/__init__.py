@@ -2,8 +2,11 @@
 
 from sharedkeras.evaluation import sanity
 from sharedkeras.evaluation.autoattack_on_ray import autoattack_on_ray
+from sharedkeras.evaluation.black_box import black_box
 from sharedkeras.evaluation.cascade import autoattack, ensemble
+from sharedkeras.evaluation.craft import craft
 from sharedkeras.evaluation.evaluate import evaluate
+from sharedkeras.evaluation.named_attacks import named_attacks
 from sharedkeras.evaluation.paper_attacks import paper_attacks, paper_epsilon
 from sharedkeras.evaluation.provenance import versions, weights_digest
 from sharedkeras.evaluation.report import Finding, Report, merge
@@ -15,9 +18,12 @@ __all__ = [
     "Report",
     "autoattack",
     "autoattack_on_ray",
+    "black_box",
+    "craft",
     "ensemble",
     "evaluate",
     "merge",
+    "named_attacks",
     "paper_attacks",
     "paper_epsilon",
     "sanity",

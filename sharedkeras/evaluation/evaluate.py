@@ -7,8 +7,8 @@ from sharedkeras.evaluation.report import Finding
 _UPPER_BOUND = Finding(
     "upper-bound",
     "warning",
-    "None of these attacks is one of AutoAttack's: the robust accuracy is an upper bound. "
-    "Judge the network with `autoattack` before quoting it.",
+    "No APGD, the strongest part of AutoAttack, is among these attacks: the robust accuracy is an upper "
+    "bound. Judge the network with `autoattack` before quoting it.",
 )
 
 

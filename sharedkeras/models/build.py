@@ -4,11 +4,11 @@ import functools
 import re
 
 from sharedkeras.models.cnn import cnn
-from sharedkeras.models.resnet import resnet18
+from sharedkeras.models.resnet import resnet18, resnet50
 from sharedkeras.models.wide_resnet import wide_resnet
 
-_BUILDERS = {"cnn": cnn, "resnet18": resnet18}
-_LATENT_DIMS = {"cnn": 128, "resnet18": 256}
+_BUILDERS = {"cnn": cnn, "resnet18": resnet18, "resnet50": resnet50}
+_LATENT_DIMS = {"cnn": 128, "resnet18": 256, "resnet50": 256}
 _WIDE_LATENT_DIM = 320
 _WIDE = re.compile(r"wrn-(\d+)-(\d+)")
 
@@ -28,7 +28,10 @@ def _builder(name):
 
 
 def latent_dim_of(name):
-    """Returns the size of the stochastic layer that the paper gives this network (section 4.1)."""
+    """Returns the size of the stochastic layer that the paper gives this network (section 4.1).
+
+    The paper's ResNet-50 is a surrogate without one; trained with one, it gets that of ResNet-18.
+    """
     _builder(name)
     return _LATENT_DIMS.get(name, _WIDE_LATENT_DIM)
 
@@ -37,7 +40,7 @@ def build(name, *, input_shape, num_classes, latent_dim=None, **options):
     """Builds a network by name.
 
     Args:
-        name: one of `names()`: "cnn", "resnet18", "wrn-34-10", or any "wrn-<depth>-<width>".
+        name: one of `names()`: "cnn", "resnet18", "resnet50", "wrn-34-10", or any "wrn-<depth>-<width>".
         input_shape: tuple `(H, W, C)` of ints.
         num_classes: int, at least 2.
         latent_dim: int, units of the Gaussian stochastic layer before the last dense layer, or None for

@@ -1,4 +1,4 @@
-"""ResNet-18 for small images."""
+"""Residual networks for small images."""
 
 import keras
 from keras import layers
@@ -14,6 +14,29 @@ def _basic_block(x, filters, strides, name):
         x = conv(filters, 1, strides=strides, padding=0, name=f"{name}_shortcut")(x)
         x = batch_norm(f"{name}_shortcut_bn")(x)
     return layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([y, x]))
+
+
+def _bottleneck(x, filters, strides, name):
+    y = conv(filters, 1, padding=0, name=f"{name}_conv1")(x)
+    y = layers.ReLU(name=f"{name}_relu1")(batch_norm(f"{name}_bn1")(y))
+    y = conv(filters, strides=strides, name=f"{name}_conv2")(y)
+    y = layers.ReLU(name=f"{name}_relu2")(batch_norm(f"{name}_bn2")(y))
+    y = batch_norm(f"{name}_bn3")(conv(4 * filters, 1, padding=0, name=f"{name}_conv3")(y))
+    if strides != 1 or x.shape[-1] != 4 * filters:
+        x = conv(4 * filters, 1, strides=strides, padding=0, name=f"{name}_shortcut")(x)
+        x = batch_norm(f"{name}_shortcut_bn")(x)
+    return layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([y, x]))
+
+
+def _resnet(block, counts, input_shape, num_classes, latent_dim, latent_options, name):
+    x = inputs = keras.Input(input_shape, name="images")
+    x = layers.ReLU(name="stem_relu")(batch_norm("stem_bn")(conv(64, name="stem")(x)))
+    for stage, (filters, count) in enumerate(zip((64, 128, 256, 512), counts, strict=True), start=1):
+        for number in range(1, count + 1):
+            strides = 2 if stage > 1 and number == 1 else 1
+            x = block(x, filters, strides, f"stage{stage}_block{number}")
+    x = layers.GlobalAveragePooling2D(name="features")(x)
+    return keras.Model(inputs, head(x, num_classes, latent_dim, latent_options), name=name)
 
 
 def resnet18(
@@ -40,11 +63,34 @@ def resnet18(
 
     Reference: K. He et al., "Deep residual learning for image recognition", 2016.
     """
-    x = inputs = keras.Input(input_shape, name="images")
-    x = layers.ReLU(name="stem_relu")(batch_norm("stem_bn")(conv(64, name="stem")(x)))
-    for stage, filters in enumerate((64, 128, 256, 512), start=1):
-        for block in (1, 2):
-            strides = 2 if stage > 1 and block == 1 else 1
-            x = _basic_block(x, filters, strides, f"stage{stage}_block{block}")
-    x = layers.GlobalAveragePooling2D(name="features")(x)
-    return keras.Model(inputs, head(x, num_classes, latent_dim, latent_options), name=name)
+    return _resnet(
+        _basic_block, (2, 2, 2, 2), input_shape, num_classes, latent_dim, latent_options, name
+    )
+
+
+def resnet50(
+    input_shape=(32, 32, 3),
+    num_classes=10,
+    *,
+    latent_dim=None,
+    latent_options=None,
+    name="resnet50",
+):
+    """Builds the ResNet-50 used for CIFAR, from which black-box attacks are transferred.
+
+    Bottleneck blocks, 3x3 stem without max pooling, widths 256 to 2048 after the blocks; the stride is
+    in the 3x3 convolution.
+
+    Args:
+        input_shape: tuple `(H, W, C)`.
+        num_classes: int, at least 2.
+        latent_dim: int, units of a stochastic layer before the last dense layer, or None for none.
+        latent_options: dict of arguments of `GaussianStochastic`.
+        name: str.
+
+    Returns:
+        `keras.Model` from `(batch, H, W, C)` images in [0, 1] to `(batch, num_classes)` logits.
+
+    Reference: K. He et al., "Deep residual learning for image recognition", 2016.
+    """
+    return _resnet(_bottleneck, (3, 4, 6, 3), input_shape, num_classes, latent_dim, latent_options, name)

@@ -145,8 +145,8 @@ def same_verdicts(ours, theirs, names):
     assert theirs.clean > theirs.accuracy["apgd"] > 0
     assert ours.clean == theirs.clean
     assert ours.robust == theirs.robust
-    assert ours.settings["weights_sha256"] == theirs.settings["weights_sha256"]
-    assert "shard" not in ours.settings
+    # The attacks differ, for there are witnesses among them.
+    assert ours.settings | {"attacks": None} == theirs.settings | {"attacks": None}
 
 
 def test_without_ray_the_error_says_what_to_install(monkeypatch):

@@ -74,6 +74,20 @@ def test_resnet18_parameters(latent):
     assert count_resnet18(None, 10) == 11_173_962
 
 
+def test_resnet50_parameters():
+    total, width = conv(3, 3, 64) + 2 * 64, 64
+    for inner, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        outer = 4 * inner
+        for _ in range(blocks):
+            total += conv(1, width, inner) + conv(3, inner, inner) + conv(1, inner, outer)
+            total += 4 * inner + 2 * outer
+            if width != outer:
+                total += conv(1, width, outer) + 2 * outer
+            width = outer
+    model = models.build("resnet50", input_shape=(32, 32, 3), num_classes=10)
+    assert trainable(model) == total + head(2048, None, 10) == 23_520_842
+
+
 @pytest.mark.parametrize("latent", [None, 320])
 def test_wide_resnet_parameters(latent):
     model = models.build("wrn-10-2", input_shape=(32, 32, 3), num_classes=100, latent_dim=latent)
