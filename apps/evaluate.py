@@ -29,6 +29,9 @@ flags.DEFINE_string(
     "surrogate", None, "Run directory, .keras file or name of the zoo, on which to craft the attacks."
 )
 flags.DEFINE_bool("sanity", False, "Check on 64 images whether the network's gradients lead attacks.")
+flags.DEFINE_integer(
+    "ray_shards", None, "Judge as so many slices on Ray; needs the extra `ray`.", lower_bound=1
+)
 flags.DEFINE_string("shard", None, "i/m: judge slice i of m, counted from 0.")
 flags.DEFINE_list("merge", None, "report.json files of the slices to join into one report.")
 flags.DEFINE_string("resume_from", None, "Directory that keeps finished batches of the evaluation.")
@@ -101,6 +104,10 @@ def _judge(opened):
         )
     elif names == ["square"] or (is_autoattack and opened.is_file):
         report = black_box(network, x, y, queries=FLAGS.queries, shard=_shard(), **ball, **arguments)
+    elif is_autoattack and FLAGS.ray_shards:
+        report = evaluation.autoattack_on_ray(
+            network, x, y, shards=FLAGS.ray_shards, version=FLAGS.version, **ball, **arguments
+        )
     elif is_autoattack:
         report = evaluation.autoattack(
             network, x, y, version=FLAGS.version, shard=_shard(), **ball, **arguments
@@ -129,6 +136,10 @@ def _check_flags(opened, names, is_autoattack):
         raise ValueError("`--shard` goes neither with --surrogate nor with --sanity.")
     if FLAGS.shard is not None and not is_autoattack and names != ["square"]:
         raise ValueError("`--shard` goes with --attacks=autoattack and --attacks=square.")
+    if FLAGS.ray_shards and (FLAGS.shard is not None or not is_autoattack or opened.is_file):
+        raise ValueError(
+            "`--ray_shards` goes with --attacks=autoattack on a Keras network, and without --shard."
+        )
     _shard()
 
 
@@ -153,7 +164,7 @@ def main(_):
             )
             run = opened.run_dir
             report = _judge(opened)
-    except (ImportError, OSError, TypeError, ValueError) as error:
+    except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
         app_support.fail(error)
     default = run or app_support.new_run_dir(f"evaluate-{pathlib.Path(FLAGS.network or 'merged').stem}")
     out = pathlib.Path(FLAGS.run_dir or default)

@@ -1,7 +1,10 @@
 """What all tests share: the backend is chosen by KERAS_BACKEND, one process each."""
 
+import atexit
 import os
 import pathlib
+import shutil
+import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if os.environ.get("KERAS_BACKEND") == "jax":
@@ -9,14 +12,24 @@ if os.environ.get("KERAS_BACKEND") == "jax":
     os.environ.setdefault(
         "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     )
+    # Workers and the processes that tests start find what another has compiled already.
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        _cache = tempfile.mkdtemp(prefix="jax-cache-")
+        atexit.register(shutil.rmtree, _cache, ignore_errors=True)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import keras
 import numpy as np
 import pytest
 
+_LONGEST = ("training/test_runs", "tests/apps/", "test_devices", "tests/export/")
+
 
 def pytest_collection_modifyitems(config, items):
-    """Skips what needs TensorFlow's backend on the others."""
+    """Puts the longest files first, so that no worker ends late, and skips what needs TensorFlow."""
+    items.sort(key=lambda item: not any(part in item.nodeid for part in _LONGEST))
     if keras.config.backend() == "tensorflow":
         return
     mark = pytest.mark.skip(reason="needs the TensorFlow backend")

@@ -1,5 +1,6 @@
 """The progress of an evaluation on the terminal."""
 
+import math
 import sys
 import time
 
@@ -38,6 +39,7 @@ class Progress:
             console=console,
             disable=not (self._show and console.is_terminal),
             transient=True,
+            speed_estimate_period=math.inf,  # A batch may take longer than rich remembers by default.
         )
         self._task, self._broken = None, 0
 

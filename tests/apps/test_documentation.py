@@ -40,7 +40,7 @@ def test_readme_example(capsys):
     for long, short in (
         ("steps=7", "steps=1"),
         ("steps=40", "steps=2"),
-        ('"mnist-mini", "train")', '"mnist-mini", "train", validation_size=8000)'),
+        ('"mnist-mini", "train")', '"mnist-mini", "train", validation_size=9000)'),
         ("[:500]", "[:50]"),
     ):
         assert long in source

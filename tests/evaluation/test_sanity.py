@@ -138,7 +138,7 @@ def test_colours_that_are_not_8_bit_are_no_quantisation():
 
 
 def test_blindness_of_one_loss_depends_on_the_others():
-    network = make(last=Apply(lambda z: 1e4 * z))
+    network = make(last=Apply(lambda z: 1e6 * z))
     x, y = some(network)
     ce, dlr = APGD(epsilon=0.1, loss="ce"), APGD(epsilon=0.1, loss="dlr-targeted")
 

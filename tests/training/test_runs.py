@@ -21,10 +21,10 @@ TINY = dataclasses.replace(
     recipes.get("quickstart"),
     epochs=3,
     attack_steps=1,
-    validation_size=8800,
+    validation_size=9400,
     validation_examples=20,
-    batch_size=100,
-)  # 1,200 images: 12 updates an epoch
+    batch_size=50,
+)  # 600 images: 12 updates an epoch
 
 
 def variables(trainer):
