@@ -55,7 +55,7 @@ def test_the_norm_is_honoured(data):
     assert report.settings["norm"] == report.settings["attacks"]["square"]["norm"] == "l2"
     moved = np.linalg.norm((report.adversarial - data[0]).reshape(12, -1), axis=1)
     assert 0 < moved.max() <= 0.3 + 1e-6
-    with pytest.raises(ValueError, match=r"known are.*norm='l3'"):
+    with pytest.raises(ValueError, match=r"knows the norms.*norm='l3'"):
         judged(*data, norm="l3")
 
 
