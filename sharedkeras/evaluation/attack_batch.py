@@ -37,6 +37,9 @@ def attack_batch(classifier, attack, x, y, index, seed, batch_size, look=False):
     started = time.perf_counter()
     size = bucket(len(x), batch_size)
     padded = [pad(values, size) for values in (x, y, index)]
+    # What fills the batch up is misclassified from the start, so that the attacks drop it and go on with
+    # smaller batches.
+    padded[1][len(x) :] = 1 if y[0] == 0 else 0
     arguments = {"seed": seed, "index": padded[2], "early_stop": True}
     watch = None
     if look and isinstance(attack, APGD):

@@ -4,6 +4,8 @@ import numpy as np
 from keras import ops
 
 _SMALLEST_BUCKET = 8
+_WORTH_QUARTERS = 32
+"""Sizes below are only halved: what 3/4 saves there is not worth compiling."""
 
 
 def bucket(count, batch_size):
@@ -14,12 +16,14 @@ def bucket(count, batch_size):
         batch_size: int.
 
     Returns:
-        The smallest of `batch_size`, its half, quarter, ... (not below 8) that holds `count`.
+        The smallest that holds `count` of `batch_size`, 3/4, 1/2, 3/8, 1/4, ... of it, rounded up, and
+        not below 8.
     """
-    size = batch_size
-    while size % 2 == 0 and size // 2 >= max(count, _SMALLEST_BUCKET):
-        size //= 2
-    return size
+    size, least = batch_size, max(count, _SMALLEST_BUCKET)
+    while -(-size // 2) >= least and size > least:
+        size = -(-size // 2)
+    quarters = -(-3 * size // 4)
+    return quarters if quarters >= least and size >= _WORTH_QUARTERS else size
 
 
 def pad(values, size):

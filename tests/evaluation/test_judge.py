@@ -287,8 +287,30 @@ def test_paper_attacks_are_table_2():
 
 def test_buckets_are_few():
     sizes = {bucket(n, 256) for n in range(1, 257)}
-    assert sizes == {8, 16, 32, 64, 128, 256}
-    assert all(bucket(n, 250) >= n for n in range(1, 251))
+    assert sizes == {8, 16, 24, 32, 48, 64, 96, 128, 192, 256}
+    sizes = {bucket(n, 250) for n in range(1, 251)}
+    assert sizes == {8, 16, 24, 32, 48, 63, 94, 125, 188, 250}
+    for full in (1, 5, 8, 9, 31, 250, 257):
+        assert all(n <= bucket(n, full) <= max(8, full) for n in range(1, full + 1))
+        assert bucket(full, full) == full
+
+
+def test_what_fills_a_batch_up_is_dropped_by_the_attacks(network, data):
+    x, y = data
+    seen = []
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Sees(PGD):
+        def run(self, classifier, x, y, **kwargs):
+            predicted = ops.convert_to_numpy(classifier.predict(x)).argmax(axis=1)
+            seen.append(np.array(predicted == y))
+            return super().run(classifier, x, y, **kwargs)
+
+    attack = Sees(**dataclasses.asdict(ATTACKS["pgd"]))
+    report = evaluation.evaluate(network, x, y, {"pgd": attack}, batch_size=32)
+    assert [(len(right), right.sum()) for right in seen] == [(32, 32), (8, 3)]
+    want = evaluation.evaluate(network, x, y, {"pgd": ATTACKS["pgd"]}, batch_size=35)
+    assert np.array_equal(report.flags["pgd"], want.flags["pgd"])
 
 
 def test_ensembles_have_the_published_settings():
