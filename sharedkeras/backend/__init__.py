@@ -6,6 +6,7 @@ Every backend module offers the same names:
 - `TrainStep`: the mixin that crafts the views before Keras's own train step.
 - `compile(fn)`: `fn` as a compiled graph.
 - `repeat(steps, body, carry)`: a loop inside a traced function.
+- `MERGES_PASSES`: whether a compiler computes elementwise operations together.
 - `COMPILED_LOOPS`: whether a loop inside a compiled function is as fast as its body.
 - `barrier(x)`: `x`, not fused with what uses it.
 - `is_tracing(x)`: whether `x` belongs to a graph being traced.
@@ -21,6 +22,7 @@ _NAME = keras.config.backend()
 if _NAME == "tensorflow":
     from sharedkeras.backend.tensorflow import (
         COMPILED_LOOPS,
+        MERGES_PASSES,
         TrainStep,
         barrier,
         compile,
@@ -36,6 +38,7 @@ if _NAME == "tensorflow":
 elif _NAME == "jax":
     from sharedkeras.backend.jax import (
         COMPILED_LOOPS,
+        MERGES_PASSES,
         TrainStep,
         barrier,
         compile,
@@ -51,6 +54,7 @@ elif _NAME == "jax":
 elif _NAME == "torch":
     from sharedkeras.backend.torch import (
         COMPILED_LOOPS,
+        MERGES_PASSES,
         TrainStep,
         barrier,
         compile,
@@ -71,6 +75,7 @@ else:
 
 __all__ = [
     "COMPILED_LOOPS",
+    "MERGES_PASSES",
     "TrainStep",
     "barrier",
     "compile",

@@ -11,6 +11,10 @@ COMPILED_LOOPS = jax.default_backend() != "cpu"
 """False on a CPU: XLA runs convolutions inside a loop three times slower than outside one."""
 
 
+MERGES_PASSES = True
+"""XLA computes elementwise operations together."""
+
+
 def version():
     """Returns the framework's name and version, for reports."""
     return f"jax {jax.__version__}"

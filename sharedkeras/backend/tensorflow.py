@@ -8,6 +8,10 @@ from keras import ops
 COMPILED_LOOPS = True
 
 
+MERGES_PASSES = False
+"""Elementwise operations are passes of their own over the activations."""
+
+
 def version():
     """Returns the framework's name and version, for reports."""
     return f"tensorflow {tf.__version__}"

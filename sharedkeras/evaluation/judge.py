@@ -85,6 +85,7 @@ def judge(
     adversarial, predicted = x.copy(), clean_labels.copy()
     distances = {}
     standing = flags["clean"].copy()
+    _ = classifier.swift  # Made once, before the weights are copied to the devices.
     with Progress(verbose) as progress, Spread(classifier) as spread:
         for number, (name, attack) in enumerate(attacks.items()):
             started = time.perf_counter()

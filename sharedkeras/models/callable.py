@@ -16,6 +16,11 @@ class CallableClassifier:
     def __init__(self, function):
         self.function = function
 
+    @property
+    def swift(self):
+        """The classifier itself: of a callable there is no faster twin."""
+        return self
+
     def predict(self, x):
         """Computes the logits of one batch, `(batch, K)`."""
         return np.asarray(self.function(np.asarray(x)))

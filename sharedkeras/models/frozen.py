@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from sharedkeras import backend
+from sharedkeras.models.fold import fold
 
 
 class FrozenClassifier:
@@ -31,11 +32,14 @@ class FrozenClassifier:
         self.network = network
         self.select = select
         self._compiled = {}
+        self._tapped = network  # Has every layer, which a folded network has not.
+        self._swift = None
         self.refresh()
         self._pick(getattr(network, "output", None))
 
     def refresh(self):
         """Reads the network's weights again, after they have changed; what was compiled stays."""
+        self._swift = None
         # A converted variable is still the variable on TensorFlow; without its gradient it is a value.
         self.parameters, self.state = (
             [ops.stop_gradient(ops.convert_to_tensor(v)) for v in variables]
@@ -73,6 +77,18 @@ class FrozenClassifier:
         outputs, state = self.network.stateless_call(self.parameters, state, x, training=False)
         return self._pick(outputs), state
 
+    @property
+    def swift(self):
+        """A view of a network that gives the same logits but for rounding, and is faster: see `fold`."""
+        if self._swift is None:
+            # XLA merges such passes by itself; a random network's copy would draw other numbers.
+            keep = backend.MERGES_PASSES or self.random
+            network = self.network if keep else fold(self.network)
+            same = network is self.network
+            self._swift = self if same else FrozenClassifier(network, self.select)
+            self._swift._tapped = self.network
+        return self._swift
+
     def replica(self, device):
         """Returns a view of the same weights on another device, with graphs of its own.
 
@@ -87,6 +103,7 @@ class FrozenClassifier:
         twin.parameters = [backend.put(v, device) for v in self.parameters]
         twin.state = [backend.put(v, device) for v in self.state]
         twin._compiled = {}
+        twin._swift = None if self._swift in (None, self) else self._swift.replica(device)
         return twin
 
     def tap(self, layer):
@@ -98,10 +115,10 @@ class FrozenClassifier:
         Returns:
             `FrozenClassifier` that gives the layer's output (the first, if it has several).
         """
-        output = self.network.get_layer(layer).output
+        output = self._tapped.get_layer(layer).output
         if isinstance(output, list | tuple):
             output = output[0]
-        return FrozenClassifier(keras.Model(self.network.input, output))
+        return FrozenClassifier(keras.Model(self._tapped.input, output))
 
     def compiled(self, key, fn):
         """Compiles a function of this classifier, once for each key.
