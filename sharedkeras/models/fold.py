@@ -45,11 +45,12 @@ def fold(network):
 
     folded = keras.models.clone_model(network, clone_function=clone, call_function=call)
     for layer in folded.layers:
-        if layer.weights:
+        if layer.variables:
             source = network.get_layer(layer.name)
             norm = pairs.get(layer.name)
-            weights = source.weights if norm is None else _folded_weights(source, norm)
-            for variable, value in zip(layer.weights, weights, strict=True):
+            # The state of random generators among them, so that the copy draws the same numbers.
+            values = source.variables if norm is None else _folded_weights(source, norm)
+            for variable, value in zip(layer.variables, values, strict=True):
                 variable.assign(ops.cast(value, variable.dtype))
     return folded
 

@@ -81,9 +81,8 @@ class FrozenClassifier:
     def swift(self):
         """A view of a network that gives the same logits but for rounding, and is faster: see `fold`."""
         if self._swift is None:
-            # XLA merges such passes by itself; a random network's copy would draw other numbers.
-            keep = backend.MERGES_PASSES or self.random
-            network = self.network if keep else fold(self.network)
+            # XLA merges such passes by itself.
+            network = self.network if backend.MERGES_PASSES else fold(self.network)
             same = network is self.network
             self._swift = self if same else FrozenClassifier(network, self.select)
             self._swift._tapped = self.network
