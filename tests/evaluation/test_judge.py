@@ -309,7 +309,7 @@ def test_what_fills_a_batch_up_is_dropped_by_the_attacks(network, data):
     attack = Sees(**dataclasses.asdict(ATTACKS["pgd"]))
     report = evaluation.evaluate(network, x, y, {"pgd": attack}, batch_size=32)
     assert [(len(right), right.sum()) for right in seen] == [(32, 32), (8, 3)]
-    want = evaluation.evaluate(network, x, y, {"pgd": ATTACKS["pgd"]}, batch_size=35)
+    want = evaluation.evaluate(network, x, y, {"pgd": attack}, batch_size=35)  # Nothing to fill up.
     assert np.array_equal(report.flags["pgd"], want.flags["pgd"])
 
 
