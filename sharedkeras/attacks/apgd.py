@@ -173,11 +173,14 @@ class APGD(Attack):
         moves = _MOVES[self.norm]
         climber = Climber(classifier, moves, name, score, labelled, self.eot_samples, self.rho, visit)
         record = {} if trace else None
-        attempts = Attempts(climber, x, epsilon, self.steps, early_stop and labelled, record)
+        ranks = 1 if targets is None else targets.shape[1]
+        restarts = self.restarts if start is None else 1
+        runs = ranks * restarts
+        attempts = Attempts(climber, x, epsilon, self.steps, runs, early_stop and labelled, record)
         key = random.key(seed, f"apgd-{self.loss if isinstance(self.loss, str) else 'custom'}")
-        for rank in range(1 if targets is None else targets.shape[1]):
+        for rank in range(ranks):
             given = (y,) if targets is None else (y, targets[:, rank])
-            for restart in range(self.restarts if start is None else 1):
+            for restart in range(restarts):
                 draw = functools.partial(
                     self._start, classifier, start, x, key, (rank, restart), index, epsilon
                 )

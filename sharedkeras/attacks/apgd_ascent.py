@@ -7,8 +7,9 @@ import numpy as np
 from keras import ops
 
 from sharedkeras.attacks.attack import input_gradient, is_wrong, mean_logits, select
+from sharedkeras.attacks.few_sizes import shrunken
 
-_LEAST_SAVED = 2500
+LEAST_SAVED = 2500
 """Gradients of one example that a smaller batch must save to be worth compiling (one to ten seconds)."""
 _EARLY_LOOKS = (3, 8)
 """Iterations of the first window after which broken points are dropped: most break at once."""
@@ -36,29 +37,6 @@ class Outcome(NamedTuple):
     best: Any
     best_loss: Any
     queries: Any
-
-
-def bucket(count, now, full, steps):
-    """Returns the size to which a batch shrinks: few sizes, so that few graphs are compiled.
-
-    Args:
-        count: int, examples left.
-        now: int, the batch's present size.
-        full: int, the size of a full batch.
-        steps: int, iterations to go.
-
-    Returns:
-        The smallest that holds `count` of `full` times 1, 3/4, 1/2, 3/8, 1/4, ..., rounded up; `now`
-        where that would save too little.
-    """
-    size = full
-    while size > 1:
-        quarters = (-(-3 * size // 4), -(-size // 2))
-        if quarters[1] < count:
-            size = quarters[0] if quarters[0] >= count else size
-            break
-        size = quarters[1]
-    return size if (now - size) * steps >= _LEAST_SAVED else now
 
 
 def take(classifier, values, rows):
@@ -281,7 +259,7 @@ class _Shrinking:
         """
         fooled = ops.convert_to_numpy(ascent.fooled)
         going = np.flatnonzero(self.live & ~fooled)
-        size = bucket(len(going), len(self.rows), self.size, steps)
+        size = shrunken(len(going), len(self.rows), steps, LEAST_SAVED)
         if len(going) and size == len(self.rows):
             return ascent, constants
         values = (ascent.output, ascent.fooled, ascent.best, ascent.best_loss)

@@ -4,8 +4,9 @@ import numpy as np
 from keras import ops
 
 from sharedkeras import backend
-from sharedkeras.attacks.apgd_ascent import Outcome, bucket, take
+from sharedkeras.attacks.apgd_ascent import LEAST_SAVED, Outcome, take
 from sharedkeras.attacks.attack import select
+from sharedkeras.attacks.few_sizes import shrunken
 
 
 class Attempts:
@@ -16,19 +17,23 @@ class Attempts:
         x: `(batch, H, W, C)` clean images.
         epsilon: `(batch,)` radii.
         steps: int, iterations of a run.
+        runs: int, how many runs there will be.
         early_stop: bool, whether examples leave a run once they are broken.
         record: dict that gets the trace, or None. With it every run covers all examples.
     """
 
-    def __init__(self, climber, x, epsilon, steps, early_stop, record):
+    def __init__(self, climber, x, epsilon, steps, runs, early_stop, record):
         self.climber = climber
         self.x = x
         self.epsilon = epsilon
         self.steps = steps
+        self.runs_left = runs
         self.early_stop = early_stop
         self.record = record
         # In a graph that is being traced no batch can shrink.
         self.shrinks = record is None and not backend.is_tracing((x, epsilon))
+        self.size = len(x) if self.shrinks else None
+        """The batch size of the latest run."""
         self.found = None
         """`Outcome`: for each example a success first, then the largest loss."""
 
@@ -53,8 +58,9 @@ class Attempts:
         live = np.ones(len(self.x), bool) if self.early_stop and self.shrinks else None
         if rows is not None and len(rows) < len(self.x):
             # What fills the batch up is broken already: its results are not looked at.
-            size = bucket(len(rows), len(self.x), len(self.x), self.steps)
-            filling = np.flatnonzero(~standing)[: size - len(rows)]
+            to_go = self.steps * self.runs_left
+            self.size = shrunken(len(rows), self.size, to_go, LEAST_SAVED)
+            filling = np.flatnonzero(~standing)[: self.size - len(rows)]
             chosen = np.concatenate([rows, filling])
             values = take(self.climber.classifier, values, chosen)
             live = None if live is None else np.arange(len(chosen)) < len(rows)
@@ -64,6 +70,7 @@ class Attempts:
         if rows is not None:
             outcome = _scatter(outcome, rows, len(self.x))
         self.found = outcome if self.found is None else _better(self.found, outcome)
+        self.runs_left -= 1
         return state
 
     def _phases(self, x, given, epsilon, start, state, live):

@@ -20,9 +20,12 @@ from sharedkeras.attacks.attack import (
     radius,
     select,
 )
+from sharedkeras.attacks.few_sizes import shrunken
 from sharedkeras.math import norms, projections, random
 
 _GUARD = 1e-12  # Against division by a zero gradient, as in the authors' code.
+_LEAST_SAVED = 2500
+"""Gradients of one example that a smaller batch must save to be worth compiling."""
 _SMALLEST_MOVE = 1e-8  # Likewise, against 0 / 0 in the weight of the clean image.
 
 
@@ -144,11 +147,15 @@ class FAB(Attack):
         start = x if start is None else clip_to_image(ops.convert_to_tensor(start, dtype=x.dtype))
         key = random.key(seed, type(self).__name__)
         record = []
-        for rank, rivals in enumerate(self._rivals(logits), 1):
+        runs = self._rivals(logits)
+        size = ops.shape(x)[0]
+        for rank, rivals in enumerate(runs, 1):
+            left = len(runs) - rank + 1
             for restart in range(self.restarts):
                 broken = ops.logical_and(early_stop, best[1] <= epsilon)
                 todo = ops.logical_not(ops.logical_or(wrong, broken))
-                rows, places = _compact(todo)
+                to_go = self.steps * rivals.shape[1] * (self.restarts * left - restart)
+                rows, places, size = _compact(todo, size, to_go)
                 history = [math.inf] * self.steps if trace else []
                 if rows is None or len(rows):
                     batch = [_take(t, rows) for t in (x, y, rivals, start, epsilon, index)]
@@ -287,31 +294,31 @@ def _nearer(todo, found, best):
     return tuple(select(take, new, old) for new, old in zip(found, best, strict=True))
 
 
-def _compact(todo):
-    """Packs the examples still to attack, padded to one of few sizes: every new size is compiled.
+def _compact(todo, now, passes_to_go):
+    """Packs the examples still to attack into a batch of one of few sizes.
+
+    Args:
+        todo: `(batch,)` bool.
+        now: int, the size of the latest run's batch.
+        passes_to_go: int, gradients of an example in the runs to come.
 
     Returns:
-        `(rows, places)`, int32 arrays: the rows to take (none: nothing to do), and where each example's
-        result then is. Both None where the batch stays as it is, as always in a graph being traced.
+        `(rows, places, size)`: the rows to take, int32 (none: nothing to do), where each example's
+        result then is, and the batch's size. The first two are None where the batch stays as it is, as
+        always in a graph being traced.
     """
     if backend.is_tracing(todo):
-        return None, None
+        return None, None, now
     todo = ops.convert_to_numpy(todo)
     kept = np.flatnonzero(todo).astype("int32")
     if not len(kept):
-        return kept, None
-    size = _bucket(len(kept))
-    if size >= len(todo):
-        return None, None
+        return kept, None, now
+    size = shrunken(len(kept), now, passes_to_go, _LEAST_SAVED)
+    if size == len(todo):
+        return None, None, size
     places = np.zeros(len(todo), "int32")
     places[kept] = np.arange(len(kept), dtype="int32")
-    return np.pad(kept, (0, size - len(kept)), mode="edge"), places
-
-
-def _bucket(count):
-    """Rounds up to a power of two or to three quarters of one."""
-    power = 1 << max(count - 1, 0).bit_length()
-    return power * 3 // 4 if power >= 8 and count <= power * 3 // 4 else power
+    return np.pad(kept, (0, size - len(kept)), mode="edge"), places, size
 
 
 def _take(t, rows):

@@ -12,14 +12,15 @@ from keras import ops
 from sharedkeras import backend
 from sharedkeras.attacks import square_schedule
 from sharedkeras.attacks.attack import is_wrong, mean_logits, select
+from sharedkeras.attacks.few_sizes import shrunken
 from sharedkeras.attacks.square_proposals import Proposals
 from sharedkeras.math import random
 
 _BLOCK = 64
 """Iterations whose draws are made at once: a cipher in every iteration costs more than it gives."""
 
-_SMALLEST = 8
-"""Batches are not cut below this: fewer images save little and cost a compilation."""
+_LEAST_SAVED = 10_000
+"""Passes of one image that a smaller batch must save to be worth compiling."""
 
 
 class Found(NamedTuple):
@@ -180,10 +181,9 @@ def _search(plan, engine, inputs, start, key, earlier, record):
         total["broken"] = np.array(ops.convert_to_numpy(earlier.broken))
     state = engine.state
 
-    def gather():
+    def gather(size):
         """Cuts the batch to the images that are not broken, and some more to fill it up."""
-        rows = np.argsort(total["broken"], kind="stable")
-        rows = rows[: _bucket(np.sum(~total["broken"]), len(rows))] if record is None else rows
+        rows = np.argsort(total["broken"], kind="stable")[:size]
         cut = [ops.convert_to_tensor(rows.astype("int32"))]
         part = keras.tree.map_structure(lambda tensor: ops.take(tensor, cut[0], axis=0), inputs)
         return (
@@ -193,7 +193,8 @@ def _search(plan, engine, inputs, start, key, earlier, record):
         )
 
     at = drawn = -1
-    rows, part, found = gather()
+    left = int(np.sum(~total["broken"]))
+    rows, part, found = gather(shrunken(left, len(start), plan.queries, _LEAST_SAVED))
     while at < plan.queries:
         if at < 0:
             found, at = engine.first(found, part[1]), 0
@@ -206,15 +207,17 @@ def _search(plan, engine, inputs, start, key, earlier, record):
                 draws, drawn = engine.call("draw", plan.draw, key, part[3], number, part[0]), block
             end = min(end, (block + 1) * _BLOCK, plan.queries)
             found, at = engine.iterate(found, (*part[:3], draws), at, end), end
-        left = np.sum(~ops.convert_to_numpy(found.broken))
         if record is not None:
             record.append(found.value)
-        elif left == 0 or _bucket(left, len(rows)) < len(rows):
+            continue
+        left = int(np.sum(~ops.convert_to_numpy(found.broken)))
+        if left == 0:
+            break
+        size = shrunken(left, len(rows), plan.queries - at, _LEAST_SAVED)
+        if size < len(rows):
             _store(total, rows, found)
-            if left == 0:
-                break
             state, drawn = found.state, -1
-            rows, part, found = gather()
+            rows, part, found = gather(size)
     _store(total, rows, found)
     return Found(**{k: ops.convert_to_tensor(v) for k, v in total.items()})
 
@@ -286,11 +289,6 @@ def _ask(classifier, x, samples, dtype):
             f"Received: logits of shape {logits.shape}"
         )
     return ops.convert_to_tensor(logits, dtype=dtype)
-
-
-def _bucket(count, limit):
-    """Returns the batch size for this many images: few sizes mean few compilations."""
-    return min(max(_SMALLEST, 1 << max(int(count) - 1, 0).bit_length()), limit)
 
 
 def _wrong(y, logits):

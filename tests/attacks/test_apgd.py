@@ -7,7 +7,6 @@ from keras import layers, ops
 
 from sharedkeras import backend, losses
 from sharedkeras.attacks.apgd import APGD, effective_loss
-from sharedkeras.attacks.apgd_ascent import bucket
 from sharedkeras.attacks.apgd_momentum import checkpoints
 from sharedkeras.attacks.apgd_sparse import SparseMoves, project_to_ball_and_box
 from sharedkeras.math import norms
@@ -207,14 +206,6 @@ def test_a_run_ends_when_every_point_is_broken(classifier, batch):
     result = APGD(epsilon=1.0, restarts=3).run(classifier, x, y, seed=0, early_stop=True)
     assert numpy(result.success).all()
     assert numpy(result.queries).max() < 30
-
-
-def test_batch_sizes_are_few():
-    sizes = {bucket(count, 256, 256, 1000) for count in range(1, 257)}
-    assert len(sizes) <= 16
-    assert all(bucket(count, 256, 256, 1000) >= count for count in range(1, 257))
-    assert bucket(200, 256, 256, 100) == 256 and bucket(192, 256, 256, 100) == 192
-    assert bucket(40, 86, 86, 1) == 86
 
 
 def test_inside_a_graph(classifier, batch):
