@@ -24,7 +24,7 @@ _NAMES = {
     "square_q1000": "square-q1000",
     "standard_ensemble": "standard",
 }
-_FEW = ("apgd-ce", "apgd-dlr", "apgd-t", "fab-t")
+FEW = ("apgd-ce", "apgd-dlr", "apgd-t", "fab-t")
 """Attacks of which all points but at most one must agree between settings."""
 
 _LEGEND = """\
@@ -88,6 +88,17 @@ def tables_of(results, official, batch_size):
         "settings": _settings(singles, results, usual),
         "provenance": _provenance(results),
     }
+
+
+def covering(results, job):
+    """Returns the smallest result in the usual setting of a job's backend, attack and seed, or None."""
+    same = ("backend", "network", "norm", "attack", "seed", "setting", "floatx", "only")
+    found = [
+        r
+        for r in results
+        if all(getattr(r.job, k) == getattr(job, k) for k in same) and set(job.indices) <= set(r.index)
+    ]
+    return min(found, key=lambda r: len(r.index), default=None)
 
 
 def _agreement(pairs):
@@ -244,7 +255,7 @@ def _settings(singles, results, usual):
     for (backend, attack, norm, seed, setting), row in sorted(counts.items()):
         many = len(row["differ"])
         share = 1 - many / row["points"]
-        passed = many <= 1 if attack in _FEW else share >= _SHARE - _EXACT
+        passed = many <= 1 if attack in FEW else share >= _SHARE - _EXACT
         head = {"backend": backend, "attack": attack, "norm": norm, "seed": seed}
         head |= {"setting": _named(setting), "share": share}
         full = all(row["networks"].get(n) == size for n, size in SIZES.items())

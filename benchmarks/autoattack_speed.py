@@ -30,7 +30,7 @@ from sharedkeras.models import FrozenClassifier
 
 
 def to_torch(network):
-    """Copies a functional Keras network of convolutions, BatchNorm, ReLU, sums and dense layers.
+    """Copies a functional Keras network of the usual layers.
 
     Returns:
         `torch.nn.Module` on NCHW images.
@@ -64,10 +64,16 @@ def to_torch(network):
         elif kind == "ZeroPadding2D":
             (top, bottom), (left, right) = layer.padding
             module = torch.nn.ZeroPad2d((left, right, top, bottom))
-        elif kind == "ReLU":
+        elif kind == "ReLU" or (kind == "Activation" and layer.activation is keras.activations.relu):
             module = torch.nn.ReLU()
+        elif kind == "Activation" and layer.activation is keras.activations.tanh:
+            module = torch.nn.Tanh()
+        elif kind == "Normalization":
+            module = _Normalise(layer)
         elif kind == "MaxPooling2D":
             module = torch.nn.MaxPool2d(layer.pool_size)
+        elif kind == "AveragePooling2D":
+            module = torch.nn.AvgPool2d(layer.pool_size)
         elif kind in ("InputLayer", "Add", "GlobalAveragePooling2D", "Flatten"):
             module = torch.nn.Identity()
         else:
@@ -99,6 +105,20 @@ def to_torch(network):
             return values[steps[-1][3]]
 
     return Twin().eval()
+
+
+class _Normalise(torch.nn.Module):
+    """Keras's Normalization with one mean and variance for each channel."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.mean, self.scale = (
+            torch.tensor(np.array(v, "float32").reshape(1, -1, 1, 1))
+            for v in (layer.input_mean, np.sqrt(layer.input_variance))
+        )
+
+    def forward(self, x):
+        return (x - self.mean) / self.scale
 
 
 def matmul_ceiling():
@@ -142,7 +162,7 @@ def gradient_rate(network, x, y):
 
 def ours(network, x, y, options):
     """Runs our `standard`; returns seconds and flags."""
-    common = {"norm": "linf", "epsilon": options.epsilon}
+    common = {"norm": options.norm, "epsilon": options.epsilon}
     attacks = {
         "apgd-ce": APGD(loss="ce", **common),
         "apgd-t": APGD(loss="dlr-targeted", targets=9, **common),
@@ -157,6 +177,7 @@ def ours(network, x, y, options):
         version="custom",
         attacks=attacks,
         batch_size=options.batch_size,
+        norm=options.norm,
         epsilon=options.epsilon,
         seed=options.seed,
     )
@@ -167,18 +188,20 @@ def official(twin, x, y, options):
     """Runs the official `standard`; returns seconds and flags."""
     from autoattack import AutoAttack
 
+    images = torch.tensor(np.moveaxis(x, 3, 1).copy())
+    labels = torch.tensor(y, dtype=torch.int64)
     adversary = AutoAttack(
         twin,
-        norm="Linf",
+        norm={"linf": "Linf", "l2": "L2"}[options.norm],
         eps=options.epsilon,
         version="standard",
         device="cpu",
         seed=options.seed,
         verbose=options.verbose,
     )
+    classes = twin(images[:1]).shape[1]
+    adversary.apgd_targeted.n_target_classes = adversary.fab.n_target_classes = min(9, classes - 1)
     adversary.square.n_queries = options.queries
-    images = torch.tensor(np.moveaxis(x, 3, 1).copy())
-    labels = torch.tensor(y, dtype=torch.int64)
     began = time.perf_counter()
     adv = adversary.run_standard_evaluation(images, labels, bs=options.batch_size)
     seconds = time.perf_counter() - began
@@ -190,6 +213,9 @@ def load(options):
     """Builds the network and loads its images."""
     if options.network.endswith(".keras"):
         network = keras.saving.load_model(options.network)
+        if options.images:
+            with np.load(options.images) as archive:
+                return network, archive["x"][: options.points], archive["y"][: options.points]
     elif options.network == "M2":
         sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tests"))
         from support.golden import M2, images
@@ -210,8 +236,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--official", required=True, help="checkout of fra31/auto-attack")
     parser.add_argument("--network", default="M2", help="M2, a .keras file, or a name of models.build")
+    parser.add_argument("--images", help=".npz file of x and y for a .keras file; default: CIFAR-10")
     parser.add_argument("--points", type=int, default=200)
     parser.add_argument("--queries", type=int, default=5000)
+    parser.add_argument("--norm", default="linf", choices=("linf", "l2"))
     parser.add_argument("--epsilon", type=float, default=8 / 255)
     parser.add_argument("--batch_size", type=int, default=250)
     parser.add_argument("--rounds", type=int, default=1)
