@@ -71,6 +71,7 @@ def judge(
     x, y, index, batch_size = _checked(x, y, index, batch_size)
     classifier = as_classifier(network, select)
     white_box = isinstance(classifier, FrozenClassifier)
+    _check_shape(classifier, x)
     _check_attacks(attacks, white_box)
     journal = Journal(resume_from, lambda: fingerprint(classifier, x, y, index, attacks, seed, cascade))
     started = time.perf_counter()
@@ -172,6 +173,19 @@ def _checked(x, y, index, batch_size):
     return x, y.astype("int32"), index.astype("int32"), min(batch_size, len(x))
 
 
+def _check_shape(classifier, x):
+    # Keras itself calls a network on images of another shape wherever the sums come out right.
+    wanted, given = getattr(classifier, "input_shape", None), x.shape[1:]
+    if wanted is None:
+        return
+    fits = len(wanted) == len(given) and all(w in (None, g) for w, g in zip(wanted, given, strict=True))
+    if not fits:
+        raise ValueError(
+            f"`x` must hold images of the network's input shape, {tuple(wanted)} (H, W, C). "
+            f"Received: x of shape {x.shape}"
+        )
+
+
 def _check_attacks(attacks, white_box):
     if not attacks:
         raise ValueError("There must be at least one attack. Received: attacks={}")
@@ -202,6 +216,12 @@ def _clean_pass(classifier, x, y, batch_size):
     if logits.ndim != 2 or len(logits) != len(x):
         raise ValueError(
             f"The network must return logits of shape ({len(x)}, classes). "
+            f"Received: output of shape {logits.shape}"
+        )
+    if logits.shape[1] < 2:
+        raise ValueError(
+            "The network must return a logit for each of at least 2 classes; one logit z of a binary "
+            "network can be given as the two logits (0, z). "
             f"Received: output of shape {logits.shape}"
         )
     if not np.all(np.isfinite(logits)):

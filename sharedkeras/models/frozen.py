@@ -71,11 +71,12 @@ class FrozenClassifier:
             state: list of tensors that an earlier call returned; by default the network's own.
 
         Returns:
-            `(logits, state)`: `(batch, K)` tensor and the state after the call.
+            `(logits, state)`: `(batch, K)` tensor of the images' type, and the state after the call.
         """
         state = self.state if state is None else state
         outputs, state = self.network.stateless_call(self.parameters, state, x, training=False)
-        return self._pick(outputs), state
+        # A network in mixed precision may give half-precision logits; losses are computed in full.
+        return ops.cast(self._pick(outputs), keras.backend.standardize_dtype(x.dtype)), state
 
     @property
     def swift(self):

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from sharedkeras import evaluation
-from sharedkeras.attacks import FGSM, PGD, AttackResult
+from sharedkeras.attacks import APGD, FAB, FGSM, PGD, AttackResult, Square
 from sharedkeras.evaluation.batches import bucket
 
 ATTACKS = {
@@ -245,6 +245,40 @@ def test_bad_images(network, data, change, error, match):
     bad = change(x)
     with pytest.raises((error, ValueError), match=match):
         evaluation.evaluate(network, bad, y[: len(bad)], ATTACKS)
+
+
+def test_images_of_another_shape_are_refused(network, data):
+    x, y = data
+    # As many numbers as the network's images have: Keras would take them.
+    with pytest.raises(ValueError, match=r"input shape, \(6, 6, 1\).*\(40, 4, 9, 1\)"):
+        evaluation.evaluate(network, x.reshape(-1, 4, 9, 1), y, ATTACKS)
+
+
+def test_a_single_logit_is_refused(data):
+    x, y = data
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        evaluation.evaluate(make(classes=1), x, 0 * y, ATTACKS)
+
+
+def test_half_precision_logits(network, data):
+    """The network of `network` with its last layer in bfloat16: what is attacked are its logits."""
+    x, y = data
+    inputs = keras.Input((6, 6, 1))
+    logits = keras.layers.Dense(3, dtype="mixed_bfloat16")(keras.layers.Flatten()(inputs) * 4.0)
+    half = keras.Model(inputs, logits)
+    half.set_weights(network.get_weights())
+    assert keras.backend.standardize_dtype(half(x[:1]).dtype) == "bfloat16"
+    attacks = {
+        "apgd-ce": APGD(epsilon=0.1, steps=5),
+        "fab": FAB(epsilon=0.1, steps=5),
+        "square": Square(epsilon=0.1, queries=20),
+        "pgd": ATTACKS["pgd"],
+    }
+    report = evaluation.autoattack(half, x, y, epsilon=0.1, version="custom", attacks=attacks)
+    found = ops.convert_to_numpy(ops.cast(half(report.adversarial), "float32")).argmax(axis=1)
+    assert np.array_equal(found == y, report.robust_flags)
+    exact = evaluation.autoattack(network, x, y, epsilon=0.1, version="custom", attacks=attacks)
+    assert np.sum(exact.robust_flags != report.robust_flags) <= 3
 
 
 def test_bad_labels(network, data):
