@@ -194,6 +194,10 @@ class _Recorded:
     def black_box(self):
         return getattr(self.attack, "black_box", False)
 
+    @property
+    def side_by_side(self):
+        return getattr(self.attack, "side_by_side", False)
+
     def run(self, classifier, x, y, *, index, **given):
         result = self.attack.run(classifier, x, y, index=index, **given)
         logits = np.asarray(classifier.predict(result.adversarial))

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import ClassVar
 
 import keras
 from keras import ops
@@ -110,6 +111,8 @@ class APGD(Attack):
     rho: float = 0.75
     eot_samples: int = 1
 
+    side_by_side: ClassVar[bool] = True
+
     def __post_init__(self):
         """Checks every value, so that a wrong one is seen before any work."""
         norms.get(self.norm)
@@ -138,6 +141,7 @@ class APGD(Attack):
         start=None,
         trace=False,
         early_stop=False,
+        room=None,
         visit=None,
     ):
         """Crafts adversarial images and tells how it went.
@@ -157,6 +161,8 @@ class APGD(Attack):
                 run covers all examples, and the records of several runs follow one another.
             early_stop: bool, whether examples leave a run once they are broken. The verdicts are the
                 same, the iterates returned are earlier ones.
+            room: int, the most rows of a batch: where fewer examples are left, runs are made side by
+                side up to it. By default as many as there are examples. No verdict depends on it.
             visit: `visit(iterations, iterates, y, going)`, called at every checkpoint of every run with
                 the iterations made, the iterates that the run goes on from, their labels, and a NumPy
                 bool array of those not broken yet; or None.
@@ -175,16 +181,17 @@ class APGD(Attack):
         record = {} if trace else None
         ranks = 1 if targets is None else targets.shape[1]
         restarts = self.restarts if start is None else 1
-        runs = ranks * restarts
-        attempts = Attempts(climber, x, epsilon, self.steps, runs, early_stop and labelled, record)
+        room = ops.shape(x)[0] if room is None else room
+        attempts = Attempts(climber, x, epsilon, self.steps, room, early_stop and labelled, record)
         key = random.key(seed, f"apgd-{self.loss if isinstance(self.loss, str) else 'custom'}")
+        runs = []
         for rank in range(ranks):
             given = (y,) if targets is None else (y, targets[:, rank])
             for restart in range(restarts):
-                draw = functools.partial(
-                    self._start, classifier, start, x, key, (rank, restart), index, epsilon
-                )
-                state = attempts.run(given, draw, state)
+                path = rank, restart
+                draw = functools.partial(self._start, classifier, start, x, key, path, index, epsilon)
+                runs.append((given, draw))
+        state = attempts.run(runs, state)
         found = attempts.found
         adv = select(found.fooled, found.output, found.best)
         logits, _ = logits_of(classifier, adv, state, self.eot_samples)

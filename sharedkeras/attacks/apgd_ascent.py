@@ -2,12 +2,12 @@
 
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 from keras import ops
 
 from sharedkeras.attacks.attack import input_gradient, is_wrong, mean_logits, select
 from sharedkeras.attacks.few_sizes import shrunken
+from sharedkeras.attacks.side_by_side import take
 
 LEAST_SAVED = 2500
 """Gradients of one example that a smaller batch must save to be worth compiling (one to ten seconds)."""
@@ -37,15 +37,6 @@ class Outcome(NamedTuple):
     best: Any
     best_loss: Any
     queries: Any
-
-
-def take(classifier, values, rows):
-    """Takes rows of every tensor of a nested structure, in a compiled graph."""
-
-    def gather(_, values, rows):
-        return keras.tree.map_structure(lambda t: ops.take(t, rows, axis=0), values)
-
-    return classifier.apply("take rows", gather, values, ops.convert_to_tensor(rows, dtype="int32"))
 
 
 def logits_of(classifier, x, state, samples):
@@ -87,7 +78,7 @@ class Climber:
         self.rho = rho
         self.visit = visit
 
-    def run(self, x, given, epsilon, start, state, steps, *, live=None, record=None):
+    def run(self, x, given, epsilon, start, state, steps, *, own=None, record=None):
         """Climbs from a start.
 
         Args:
@@ -97,16 +88,17 @@ class Climber:
             start: `(batch, H, W, C)` first iterates.
             state: the classifier's state.
             steps: int.
-            live: `(batch,)` NumPy bool, the points of interest: the run drops a point once it is
-                broken, and ends when none is left. None: every point runs to the end.
+            own: `(batch,)` NumPy ints, the example that each row belongs to, -1 for none: the run drops
+                all rows of an example once one is broken, and ends when none is left. None: every row
+                runs to the end.
             record: dict of lists that gets losses and step sizes, or None.
 
         Returns:
-            `(Outcome, state)`; where `live` is given only its rows of the outcome mean anything.
+            `(Outcome, state)`; where `own` is given only rows of an example mean anything.
         """
         constants = (x, given, epsilon)
         ascent = self._begin(x, epsilon, start, state)
-        shrinking = _Shrinking(live) if live is not None else None
+        shrinking = _Shrinking(own) if own is not None else None
         ends = [end for end in self.moves.checkpoints(steps) if end < steps]
         stops = {*ends, steps - 1}
         if shrinking:
@@ -220,13 +212,17 @@ class Climber:
 
 
 class _Shrinking:
-    """Keeps the outcomes of the points that have left a run, and the rows of those still in it."""
+    """Keeps the outcomes of the rows that have left a run, and the numbers of those still in it."""
 
-    def __init__(self, live):
-        self.size = len(live)
+    def __init__(self, own):
+        self.size = len(own)
         self.rows = np.arange(self.size)
-        self.live = np.array(live)
+        self.own = np.array(own)
         self.kept = None
+
+    @property
+    def live(self):
+        return self.own >= 0
 
     def keep(self, ascent, passes):
         """Stores the outcome so far of every point that has not left."""
@@ -245,7 +241,7 @@ class _Shrinking:
         self.kept[-1][rows] = passes
 
     def shrink(self, classifier, ascent, constants, passes, steps):
-        """Drops broken points where the rest fits a smaller batch.
+        """Drops the rows of broken examples where the rest fits a smaller batch.
 
         Args:
             classifier: `FrozenClassifier`.
@@ -258,13 +254,14 @@ class _Shrinking:
             `(ascent, constants)`, or `(None, None)` when no point is left.
         """
         fooled = ops.convert_to_numpy(ascent.fooled)
-        going = np.flatnonzero(self.live & ~fooled)
+        broken = self.live & np.isin(self.own, self.own[self.live & fooled])
+        going = np.flatnonzero(self.live & ~broken)
         size = shrunken(len(going), len(self.rows), steps, LEAST_SAVED)
         if len(going) and size == len(self.rows):
             return ascent, constants
         values = (ascent.output, ascent.fooled, ascent.best, ascent.best_loss)
         values = [ops.convert_to_numpy(v) for v in values]
-        self._store(self.live & fooled, values, passes)
+        self._store(broken, values, passes)
         if not len(going):
             return None, None
         # What fills the batch up is done with: its results are not looked at again.
@@ -273,7 +270,7 @@ class _Shrinking:
         state = ascent.state
         ascent, constants = take(classifier, (ascent._replace(state=()), constants), chosen)
         self.rows = self.rows[chosen]
-        self.live = np.arange(size) < len(going)
+        self.own = np.where(np.arange(size) < len(going), self.own[chosen], -1)
         return ascent._replace(state=state), constants
 
     def outcome(self, samples):

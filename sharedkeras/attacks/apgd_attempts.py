@@ -1,12 +1,14 @@
-"""APGD's runs one after the other, each on the examples that withstood the ones before."""
+"""APGD's runs, each on the examples that withstood the ones before."""
+
+import functools
 
 import numpy as np
 from keras import ops
 
 from sharedkeras import backend
-from sharedkeras.attacks.apgd_ascent import LEAST_SAVED, Outcome, take
+from sharedkeras.attacks.apgd_ascent import LEAST_SAVED, Outcome
 from sharedkeras.attacks.attack import select
-from sharedkeras.attacks.few_sizes import shrunken
+from sharedkeras.attacks.side_by_side import owners, plan, stack
 
 
 class Attempts:
@@ -17,63 +19,73 @@ class Attempts:
         x: `(batch, H, W, C)` clean images.
         epsilon: `(batch,)` radii.
         steps: int, iterations of a run.
-        runs: int, how many runs there will be.
+        room: int, the most rows of a batch: runs of few examples are made side by side up to it.
         early_stop: bool, whether examples leave a run once they are broken.
         record: dict that gets the trace, or None. With it every run covers all examples.
     """
 
-    def __init__(self, climber, x, epsilon, steps, runs, early_stop, record):
+    def __init__(self, climber, x, epsilon, steps, room, early_stop, record):
         self.climber = climber
         self.x = x
         self.epsilon = epsilon
         self.steps = steps
-        self.runs_left = runs
         self.early_stop = early_stop
         self.record = record
         # In a graph that is being traced no batch can shrink.
         self.shrinks = record is None and not backend.is_tracing((x, epsilon))
         self.size = len(x) if self.shrinks else None
         """The batch size of the latest run."""
+        # A randomised network draws for a batch, from a state that passes from run to run.
+        self.room = self.size if climber.classifier.random else room
         self.found = None
         """`Outcome`: for each example a success first, then the largest loss."""
 
-    def run(self, given, draw_start, state):
-        """Adds a run.
+    def run(self, runs, state):
+        """Makes runs, each on the examples that withstood the ones before.
 
         Args:
-            given: tuple of what the loss compares with.
-            draw_start: function without arguments that returns all examples' first iterates.
+            runs: list of pairs for each run: a tuple of what the loss compares with, and a function
+                without arguments that returns all examples' first iterates.
             state: the classifier's state.
 
         Returns:
-            The classifier's state after the run.
+            The classifier's state after the runs.
         """
-        rows = None
-        if self.shrinks and self.found is not None:
-            standing = ~ops.convert_to_numpy(self.found.fooled)
-            rows = np.flatnonzero(standing)
+        if not self.shrinks:
+            for given, draw in runs:
+                outcome, state = self._phases(self.x, given, self.epsilon, draw(), state)
+                self._keep(outcome)
+            return state
+        while runs:
+            rows = np.arange(len(self.x))
+            if self.found is not None:
+                rows = np.flatnonzero(~ops.convert_to_numpy(self.found.fooled))
             if len(rows) == 0:
-                return state
-        values = (self.x, given, self.epsilon, draw_start())
-        live = np.ones(len(self.x), bool) if self.early_stop and self.shrinks else None
-        if rows is not None and len(rows) < len(self.x):
-            # What fills the batch up is broken already: its results are not looked at.
-            to_go = self.steps * self.runs_left
-            self.size = shrunken(len(rows), self.size, to_go, LEAST_SAVED)
-            filling = np.flatnonzero(~standing)[: self.size - len(rows)]
-            chosen = np.concatenate([rows, filling])
-            values = take(self.climber.classifier, values, chosen)
-            live = None if live is None else np.arange(len(chosen)) < len(rows)
-        else:
-            rows = None
-        outcome, state = self._phases(*values, state, live)
-        if rows is not None:
-            outcome = _scatter(outcome, rows, len(self.x))
-        self.found = outcome if self.found is None else _better(self.found, outcome)
-        self.runs_left -= 1
+                break
+            count, self.size = plan(len(rows), self.size, len(runs), self.steps, self.room, LEAST_SAVED)
+            outcome, state = self._some(runs[:count], rows, state)
+            self._keep(outcome)
+            runs = runs[count:]
         return state
 
-    def _phases(self, x, given, epsilon, start, state, live):
+    def _some(self, runs, rows, state):
+        """Makes runs side by side on some rows of the examples."""
+        values = [(self.x, given, self.epsilon, draw()) for given, draw in runs]
+        if len(runs) == 1 and self.size == len(rows) == len(self.x):
+            values, own = values[0], rows
+        else:
+            values, own = stack(values, rows, self.size), owners(rows, len(runs), self.size)
+        outcome, state = self._phases(*values, state, own if self.early_stop else None)
+        parts = [
+            _scatter(Outcome(*(t[at : at + len(rows)] for t in outcome)), rows, len(self.x))
+            for at in range(0, len(rows) * len(runs), len(rows))
+        ]
+        return functools.reduce(_better, parts), state
+
+    def _keep(self, outcome):
+        self.found = outcome if self.found is None else _better(self.found, outcome)
+
+    def _phases(self, x, given, epsilon, start, state, own=None):
         moves = self.climber.moves
         queries = 0
         *before, (_, last) = moves.phases(self.steps)
@@ -85,19 +97,19 @@ class Attempts:
             start, queries = outcome.best, queries + outcome.queries
         first = moves.enter(x, start, epsilon)
         outcome, state = self.climber.run(
-            x, given, epsilon, first, state, last, live=live, record=self.record
+            x, given, epsilon, first, state, last, own=own, record=self.record
         )
         return outcome._replace(queries=queries + outcome.queries), state
 
 
 def _scatter(outcome, rows, size):
-    """Puts the first rows of an outcome back where they came from; others count as not run."""
+    """Puts the rows of an outcome back where they came from; others count as not run."""
     blank = Outcome(0.0, False, 0.0, -np.inf, 0)
     full = []
     for value, empty in zip(outcome, blank, strict=True):
         value = ops.convert_to_numpy(value)
         whole = np.full((size, *value.shape[1:]), empty, dtype=value.dtype)
-        whole[rows] = value[: len(rows)]
+        whole[rows] = value
         full.append(whole)
     return Outcome(*full)
 

@@ -1,9 +1,10 @@
 """The fast adaptive boundary attack."""
 
 import dataclasses
+import functools
 import math
+from typing import ClassVar
 
-import numpy as np
 from keras import ops
 
 from sharedkeras import backend, losses
@@ -20,12 +21,10 @@ from sharedkeras.attacks.attack import (
     radius,
     select,
 )
-from sharedkeras.attacks.few_sizes import shrunken
+from sharedkeras.attacks.fab_runs import Run, Walker
 from sharedkeras.math import norms, projections, random
 
 _GUARD = 1e-12  # Against division by a zero gradient, as in the authors' code.
-_LEAST_SAVED = 2500
-"""Gradients of one example that a smaller batch must save to be worth compiling."""
 _SMALLEST_MOVE = 1e-8  # Likewise, against 0 / 0 in the weight of the clean image.
 
 
@@ -76,6 +75,8 @@ class FAB(Attack):
     beta: float = 0.9
     eot_samples: int = 1
 
+    side_by_side: ClassVar[bool] = True
+
     def __post_init__(self):
         """Checks every value, so that a wrong one is seen before any work."""
         norms.get(self.norm)
@@ -107,6 +108,7 @@ class FAB(Attack):
         start=None,
         trace=False,
         early_stop=False,
+        room=None,
     ):
         """Crafts adversarial images and tells how it went.
 
@@ -122,8 +124,10 @@ class FAB(Attack):
             trace: bool, whether to record "norm", `(steps, batch)`: the smallest distance that any run
                 has found up to each of its iterations; "run_norm", `(runs, batch)`: the smallest
                 distance that each run found. Infinite where nothing was found or the run not needed.
-            early_stop: bool, whether later runs leave out the examples broken within `epsilon`. Quicker,
-                with the same successes, but `distance` is then no minimum over all runs.
+            early_stop: bool, whether examples leave once they are broken within `epsilon`. Quicker, with
+                the same successes, but `distance` is then no minimum.
+            room: int, the most rows of a batch: where fewer examples are left, runs are made side by
+                side up to it. By default as many as there are examples. No verdict depends on it.
 
         Returns:
             `AttackResult`: `adversarial` is the nearest misclassified point found, be it outside the
@@ -143,36 +147,35 @@ class FAB(Attack):
         wrong = is_wrong(y, logits)
         distance = ops.cast(ops.where(wrong, 0.0, math.inf), x.dtype)
         best = x, distance, ops.cast(losses.margin(y, logits), x.dtype)
-        queries = ops.full((ops.shape(x)[0],), self.eot_samples, dtype="int32")
         start = x if start is None else clip_to_image(ops.convert_to_tensor(start, dtype=x.dtype))
-        key = random.key(seed, type(self).__name__)
-        record = []
-        runs = self._rivals(logits)
-        size = ops.shape(x)[0]
-        for rank, rivals in enumerate(runs, 1):
-            left = len(runs) - rank + 1
-            for restart in range(self.restarts):
-                broken = ops.logical_and(early_stop, best[1] <= epsilon)
-                todo = ops.logical_not(ops.logical_or(wrong, broken))
-                to_go = self.steps * rivals.shape[1] * (self.restarts * left - restart)
-                rows, places, size = _compact(todo, size, to_go)
-                history = [math.inf] * self.steps if trace else []
-                if rows is None or len(rows):
-                    batch = [_take(t, rows) for t in (x, y, rivals, start, epsilon, index)]
-                    draws = random.key(key, rank, restart)
-                    found, history = self._once(classifier, draws, restart > 0, trace, *batch)
-                    best = _nearer(todo, [_take(t, places) for t in found], best)
-                    passes = self._passes(rivals.shape[1])
-                    queries = queries + ops.where(todo, passes, ops.zeros_like(queries))
-                    history = [_take(t, places) for t in history]
-                record.append([ops.where(todo, t, math.inf) for t in history])
+        draws = random.key(seed, type(self).__name__)
+
+        def begin(rank, restart):
+            if restart == 0:
+                return start
+            key = random.key(draws, rank, restart)
+            return classifier.apply(("fab-start", *self._key), self._start, x, key, index, epsilon)
+
+        runs = [
+            Run(functools.partial(begin, rank, restart), rivals)
+            for rank, rivals in enumerate(self._rivals(logits), 1)
+            for restart in range(self.restarts)
+        ]
+        walker = Walker(classifier, self._key, self._step, self._finish, self.steps, self.eot_samples)
+        given, record = (x, y, runs, ops.logical_not(wrong), best), None
+        if trace or backend.is_tracing(x):
+            best, queries, record = walker.everywhere(*given, trace)
+        else:
+            radii = epsilon if early_stop else None
+            room = len(x) if room is None else room
+            best, queries = walker.where_needed(*given, radii=radii, room=room)
         adv, distance, margin = best
         if trace:
-            record = [ops.stack(history) for history in record]
-            last = ops.stack([history[-1] for history in record])
-            record = {"norm": ops.min(ops.stack(record), axis=0), "run_norm": last}
-        record = record if trace else None
-        return AttackResult(adv, distance <= epsilon, margin, distance, queries, record)
+            record = {"norm": ops.min(record, axis=0), "run_norm": record[:, -1]}
+        queries = queries + self.eot_samples  # The clean image's.
+        return AttackResult(
+            adv, distance <= epsilon, margin, distance, queries, record if trace else None
+        )
 
     @property
     def _key(self):
@@ -193,26 +196,6 @@ class FAB(Attack):
         if not self.targeted:
             return [ranked[:, 1:]]
         return [ranked[:, rank : rank + 1] for rank in range(1, count + 1)]
-
-    def _passes(self, rivals):
-        return self.eot_samples * (self.steps * (rivals + 1) + 1)
-
-    def _once(self, classifier, key, from_random, trace, x, y, rivals, start, epsilon, index):
-        """Makes one run and judges what it found by a fresh forward pass."""
-        if from_random:
-            start = classifier.apply(("fab-start", *self._key), self._start, x, key, index, epsilon)
-        nothing = ops.full_like(x[:, 0, 0, 0], math.inf)
-        carry = (start, x, nothing, classifier.state)
-        constants = (x, y, rivals)
-        history = []
-        if trace:
-            for i in range(self.steps):
-                carry = classifier.iterate(("fab", *self._key), self._step, carry, constants, i, i + 1)
-                history.append(carry[2])
-        else:
-            carry = classifier.iterate(("fab", *self._key), self._step, carry, constants, 0, self.steps)
-        found = classifier.apply(("fab-finish", *self._key), self._finish, carry, constants)
-        return found, history
 
     def _start(self, view, x, key, index, epsilon):
         sphere = norms.get(self.norm).sphere(key, index, tuple(x.shape[1:]), x.dtype)
@@ -286,40 +269,3 @@ def _gap(y, logits):
         y[0], classes, dtype=logits.dtype
     )
     return ops.sum(sign * logits, axis=-1)
-
-
-def _nearer(todo, found, best):
-    """Merges a run's images, distances and margins into the nearest so far."""
-    take = ops.logical_and(todo, found[1] < best[1])
-    return tuple(select(take, new, old) for new, old in zip(found, best, strict=True))
-
-
-def _compact(todo, now, passes_to_go):
-    """Packs the examples still to attack into a batch of one of few sizes.
-
-    Args:
-        todo: `(batch,)` bool.
-        now: int, the size of the latest run's batch.
-        passes_to_go: int, gradients of an example in the runs to come.
-
-    Returns:
-        `(rows, places, size)`: the rows to take, int32 (none: nothing to do), where each example's
-        result then is, and the batch's size. The first two are None where the batch stays as it is, as
-        always in a graph being traced.
-    """
-    if backend.is_tracing(todo):
-        return None, None, now
-    todo = ops.convert_to_numpy(todo)
-    kept = np.flatnonzero(todo).astype("int32")
-    if not len(kept):
-        return kept, None, now
-    size = shrunken(len(kept), now, passes_to_go, _LEAST_SAVED)
-    if size == len(todo):
-        return None, None, size
-    places = np.zeros(len(todo), "int32")
-    places[kept] = np.arange(len(kept), dtype="int32")
-    return np.pad(kept, (0, size - len(kept)), mode="edge"), places, size
-
-
-def _take(t, rows):
-    return t if rows is None else ops.take(t, rows, axis=0)

@@ -13,7 +13,7 @@ from sharedkeras.evaluation.batches import bucket, pad
 from sharedkeras.math import norms
 
 
-def attack_batch(classifier, attack, x, y, index, seed, batch_size, look=False):
+def attack_batch(classifier, attack, x, y, index, seed, batch_size, room, look=False):
     """Attacks one batch, padded to a bucket, and believes nothing that the attack says.
 
     A success counts only where a fresh forward pass misclassifies the image, and where the image is in
@@ -27,6 +27,7 @@ def attack_batch(classifier, attack, x, y, index, seed, batch_size, look=False):
         index: `(batch,)` ints, the examples' numbers.
         seed: int.
         batch_size: int at least `batch`, from which the buckets follow.
+        room: int, the most rows that an attack may make of them.
         look: bool, whether to count gradients of no use where the attack ended.
 
     Returns:
@@ -41,6 +42,8 @@ def attack_batch(classifier, attack, x, y, index, seed, batch_size, look=False):
     # smaller batches.
     padded[1][len(x) :] = 1 if y[0] == 0 else 0
     arguments = {"seed": seed, "index": padded[2], "early_stop": True}
+    if getattr(attack, "side_by_side", False):
+        arguments["room"] = room
     watch = None
     if look and isinstance(attack, APGD):
         watch = arguments["visit"] = checks_gradients.Watch(classifier, attack, batch_size)

@@ -102,7 +102,8 @@ def judge(
                 if done is not None:
                     return done, True
                 part = (x[chosen], y[chosen], index[chosen])
-                done = attack_batch(view, attack, *part, seed, batch_size, look=look and batch == 0)
+                first = look and batch == 0
+                done = attack_batch(view, attack, *part, seed, batch_size, asked, look=first)
                 journal.write(key, index[chosen], done)
                 return done, False
 

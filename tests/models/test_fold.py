@@ -122,7 +122,7 @@ def test_attacked_is_the_twin_and_believed_the_network(monkeypatch):
 
     attack = Spy(epsilon=8 / 255, step_size=2 / 255, steps=3)
     part = (x, y, np.arange(16))
-    done = module.attack_batch(classifier, attack, *part, 0, 16)
+    done = module.attack_batch(classifier, attack, *part, 0, 16, 16)
     assert seen == [swift]
     assert np.array_equal(
         done["predicted"], numpy(classifier.predict(done["adversarial"])).argmax(axis=1)

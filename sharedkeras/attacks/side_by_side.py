@@ -1,0 +1,73 @@
+"""Runs of one attack on the same few examples, made side by side in one batch.
+
+Attacks that make many runs, for several targets or starts, are left with few examples after the first of
+them. A batch of few costs up to twice as much for each example, so the runs to come are put next to each
+other. Each draws what it would draw alone, so that no verdict depends on it.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from sharedkeras.attacks.few_sizes import fitting, shrunken
+
+
+def plan(standing, now, runs, steps, room, least_saved):
+    """Says how many runs to make at once, and in a batch of which size.
+
+    Args:
+        standing: int above 0, examples that every run is to see.
+        now: int, the present size of the batch.
+        runs: int, runs to come.
+        steps: int, passes of an example in one run.
+        room: int, the most rows of a batch.
+        least_saved: int, passes that are worth compiling a new size.
+
+    Returns:
+        `(count, size)`: runs to make at once, and rows of the batch, at least `count * standing`.
+    """
+    # Side by side they cost about half, which must be worth a compilation if the batch is to grow.
+    room = max(room, now) if standing * steps * runs >= 2 * least_saved else now
+    at_once = max(1, room // standing)
+    groups = -(-runs // at_once)
+    count = -(-runs // groups)
+    rows = count * standing
+    if rows > now:
+        return count, fitting(rows, room)
+    return count, shrunken(rows, now, steps * groups, least_saved)
+
+
+def stack(values, rows, size):
+    """Puts the rows of several runs' tensors one run after the other.
+
+    Args:
+        values: list with a nested structure of `(batch, ...)` tensors for each run.
+        rows: `(n,)` ints, the examples to take of each.
+        size: int, at least n for each run; the first row fills it up.
+
+    Returns:
+        The structure with tensors `(size, ...)`.
+    """
+    filling = size - len(rows) * len(values)
+
+    def joined(*parts):
+        parts = [ops.convert_to_numpy(part)[rows] for part in parts]
+        return ops.convert_to_tensor(np.concatenate([*parts, np.repeat(parts[0][:1], filling, axis=0)]))
+
+    return keras.tree.map_structure(joined, *values)
+
+
+def owners(rows, count, size):
+    """Tells which example each row of a stacked batch belongs to; -1 where a row only fills it up."""
+    own = np.full(size, -1)
+    own[: len(rows) * count] = np.tile(rows, count)
+    return own
+
+
+def take(classifier, values, rows):
+    """Takes rows of every tensor of a nested structure, in a compiled graph."""
+
+    def gather(_, values, rows):
+        return keras.tree.map_structure(lambda t: ops.take(t, rows, axis=0), values)
+
+    return classifier.apply("take rows", gather, values, ops.convert_to_tensor(rows, dtype="int32"))
