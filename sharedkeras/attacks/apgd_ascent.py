@@ -119,9 +119,7 @@ class Climber:
                     self.visit(end, ascent.adv, constants[1][0], going)
             if shrinking:
                 spent, state = end + 1, ascent.state
-                ascent, constants = shrinking.shrink(
-                    self.classifier, ascent, constants, spent, steps - end
-                )
+                ascent, constants = shrinking.shrink(ascent, constants, spent, steps - end)
                 if ascent is None:
                     return shrinking.outcome(self.samples), state
                 x, _, epsilon = constants
@@ -240,11 +238,10 @@ class _Shrinking:
             kept[rows] = value[mask]
         self.kept[-1][rows] = passes
 
-    def shrink(self, classifier, ascent, constants, passes, steps):
+    def shrink(self, ascent, constants, passes, steps):
         """Drops the rows of broken examples where the rest fits a smaller batch.
 
         Args:
-            classifier: `FrozenClassifier`.
             ascent: `Ascent`.
             constants: nested structure of tensors that shrinks with it.
             passes: int, forward passes so far.
@@ -268,7 +265,7 @@ class _Shrinking:
         filling = np.setdiff1d(np.arange(len(self.rows)), going)[: size - len(going)]
         chosen = np.concatenate([going, filling])
         state = ascent.state
-        ascent, constants = take(classifier, (ascent._replace(state=()), constants), chosen)
+        ascent, constants = take((ascent._replace(state=()), constants), chosen)
         self.rows = self.rows[chosen]
         self.own = np.where(np.arange(size) < len(going), self.own[chosen], -1)
         return ascent._replace(state=state), constants

@@ -143,7 +143,7 @@ class Walker:
             filling = np.setdiff1d(np.arange(len(numbers)), going)[: new - len(going)]
             chosen = np.concatenate([going, filling])
             *rest, state = carry
-            rest, constants = take(self.classifier, (rest, constants), chosen)
+            rest, constants = take((rest, constants), chosen)
             carry = *rest, state
             numbers, own = numbers[chosen], np.where(np.arange(new) < len(going), own[chosen], -1)
         else:

@@ -64,10 +64,18 @@ def owners(rows, count, size):
     return own
 
 
-def take(classifier, values, rows):
-    """Takes rows of every tensor of a nested structure, in a compiled graph."""
+def take(values, rows):
+    """Takes rows of every tensor of a nested structure.
 
-    def gather(_, values, rows):
-        return keras.tree.map_structure(lambda t: ops.take(t, rows, axis=0), values)
+    By way of the host: nearly every call has other shapes, and a graph for each costs more than copies.
 
-    return classifier.apply("take rows", gather, values, ops.convert_to_tensor(rows, dtype="int32"))
+    Args:
+        values: nested structure of `(batch, ...)` tensors.
+        rows: `(n,)` ints.
+
+    Returns:
+        The structure with tensors `(n, ...)`.
+    """
+    return keras.tree.map_structure(
+        lambda t: ops.convert_to_tensor(ops.convert_to_numpy(t)[rows]), values
+    )
