@@ -36,7 +36,7 @@ class Attempts:
         self.size = len(x) if self.shrinks else None
         """The batch size of the latest run."""
         # A randomised network draws for a batch, from a state that passes from run to run.
-        self.room = self.size if climber.classifier.random else room
+        self.room = None if climber.classifier.random else room
         self.found = None
         """`Outcome`: for each example a success first, then the largest loss."""
 

@@ -96,7 +96,7 @@ class Walker:
         queries = np.zeros(len(todo), "int32")
         size = len(todo)
         if self.classifier.random:
-            room = size  # Its draws are those of a batch, from a state that passes along.
+            room = None  # Its draws are those of a batch, from a state that passes from run to run.
         while runs:
             rows = np.flatnonzero(todo if radii is None else todo & ~(best[1] <= radii))
             if len(rows) == 0:

@@ -20,20 +20,21 @@ def plan(standing, now, runs, steps, room, least_saved):
         now: int, the present size of the batch.
         runs: int, runs to come.
         steps: int, passes of an example in one run.
-        room: int, the most rows of a batch.
+        room: int, the most rows of a batch, or None for one run at a time.
         least_saved: int, passes that are worth compiling a new size.
 
     Returns:
         `(count, size)`: runs to make at once, and rows of the batch, at least `count * standing`.
     """
     # Side by side they cost about half, which must be worth a compilation if the batch is to grow.
-    room = max(room, now) if standing * steps * runs >= 2 * least_saved else now
-    at_once = max(1, room // standing)
+    worth = standing * steps * runs >= 2 * least_saved
+    full = now if room is None or not worth else max(room, now)
+    at_once = 1 if room is None else max(1, full // standing)
     groups = -(-runs // at_once)
     count = -(-runs // groups)
     rows = count * standing
     if rows > now:
-        return count, fitting(rows, room)
+        return count, fitting(rows, full)
     return count, shrunken(rows, now, steps * groups, least_saved)
 
 

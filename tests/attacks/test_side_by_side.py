@@ -18,6 +18,17 @@ ATTACKS = {
 }
 
 
+class Noise(layers.Layer):
+    """A layer that is random at inference."""
+
+    def __init__(self):
+        super().__init__()
+        self.seed_generator = keras.random.SeedGenerator(0)
+
+    def call(self, x):
+        return x + keras.random.normal(ops.shape(x), 0.0, 0.05, seed=self.seed_generator)
+
+
 def numpy(value):
     return ops.convert_to_numpy(value)
 
@@ -104,6 +115,18 @@ def test_a_batch_grows_only_where_it_pays():
     assert side_by_side.plan(10, 10, 5, 100, 40, 2500)[0] > 1
     # Into a batch that is there already it always fits.
     assert side_by_side.plan(3, 10, 3, 1, 40, 2500) == (3, 10)
+    # Without room, as for networks that are random: one at a time, and the batch shrinks.
+    assert side_by_side.plan(3, 40, 9, 100, None, 2500) == (1, 8)
+
+
+def test_runs_on_a_randomised_network_stay_apart(batch, plans):
+    x, y = batch
+    inputs = keras.Input(SHAPE)
+    noisy = Noise()(layers.Flatten()(inputs))
+    classifier = FrozenClassifier(keras.Model(inputs, layers.Dense(5)(noisy)))
+    for attack in (ATTACKS["targets"], ATTACKS["fab-t"]):
+        attack.run(classifier, x, y, seed=0, early_stop=True, room=160)
+    assert {count for count, _ in plans} == {1}
 
 
 def test_stacked_rows():
