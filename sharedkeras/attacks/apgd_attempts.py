@@ -70,11 +70,10 @@ class Attempts:
 
     def _some(self, runs, rows, state):
         """Makes runs side by side on some rows of the examples."""
-        values = [(self.x, given, self.epsilon, draw()) for given, draw in runs]
-        if len(runs) == 1 and self.size == len(rows) == len(self.x):
-            values, own = values[0], rows
-        else:
-            values, own = stack(values, rows, self.size), owners(rows, len(runs), self.size)
+        values = ((self.x, given, self.epsilon, draw()) for given, draw in runs)
+        whole = self.size == len(rows) == len(self.x)  # Then this is one run.
+        values = next(values) if whole else stack(values, rows, self.size)
+        own = owners(rows, len(runs), self.size)
         outcome, state = self._phases(*values, state, own if self.early_stop else None)
         parts = [
             _scatter(Outcome(*(t[at : at + len(rows)] for t in outcome)), rows, len(self.x))

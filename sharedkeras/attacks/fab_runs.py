@@ -116,8 +116,9 @@ class Walker:
     def _some(self, x, y, runs, rows, size, radii):
         """Makes runs side by side on some rows; returns what was found and passes, row by row."""
         own = owners(rows, len(runs), size)
-        values = [(run.start(), x, y, run.rivals) for run in runs]
-        start, x, y, rivals = values[0] if size == len(rows) == len(x) else stack(values, rows, size)
+        values = ((run.start(), x, y, run.rivals) for run in runs)
+        whole = size == len(rows) == len(x)  # Then this is one run.
+        start, x, y, rivals = next(values) if whole else stack(values, rows, size)
         nearest = np.array(ops.convert_to_numpy(x))
         smallest = np.full(size, math.inf, nearest.dtype)
         iterations = np.full(size, self.steps)

@@ -42,20 +42,21 @@ def stack(values, rows, size):
     """Puts the rows of several runs' tensors one run after the other.
 
     Args:
-        values: list with a nested structure of `(batch, ...)` tensors for each run.
+        values: iterable with a nested structure of `(batch, ...)` tensors for each run. Of a generator's
+            structures one is held at a time.
         rows: `(n,)` ints, the examples to take of each.
         size: int, at least n for each run; the first row fills it up.
 
     Returns:
         The structure with tensors `(size, ...)`.
     """
-    filling = size - len(rows) * len(values)
+    cut = [_cut(value, rows) for value in values]
+    filling = size - len(rows) * len(cut)
 
     def joined(*parts):
-        parts = [ops.convert_to_numpy(part)[rows] for part in parts]
         return ops.convert_to_tensor(np.concatenate([*parts, np.repeat(parts[0][:1], filling, axis=0)]))
 
-    return keras.tree.map_structure(joined, *values)
+    return keras.tree.map_structure(joined, *cut)
 
 
 def owners(rows, count, size):
@@ -77,6 +78,8 @@ def take(values, rows):
     Returns:
         The structure with tensors `(n, ...)`.
     """
-    return keras.tree.map_structure(
-        lambda t: ops.convert_to_tensor(ops.convert_to_numpy(t)[rows]), values
-    )
+    return keras.tree.map_structure(ops.convert_to_tensor, _cut(values, rows))
+
+
+def _cut(values, rows):
+    return keras.tree.map_structure(lambda t: ops.convert_to_numpy(t)[rows], values)
