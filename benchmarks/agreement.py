@@ -63,6 +63,7 @@ def _parser():
     plan.add_argument("--devices", type=int, default=1, help="add runs on so many virtual devices")
     compare = commands.add_parser("compare", parents=[shared], help="print tables and verdicts")
     compare.add_argument("--batch_size", type=int, default=250, help="of the runs that count as usual")
+    compare.add_argument("--page", help="also write the tables as Markdown to this file")
     return parser
 
 
@@ -87,7 +88,7 @@ def main():
         for line in agreement_plan.lines(options, script):
             print(line)
     else:
-        agreement_compare.compare(options.reference, options.out, options.batch_size)
+        agreement_compare.compare(options.reference, options.out, options.batch_size, options.page)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import json
 import pathlib
 import re
 
+import agreement_page
 import numpy as np
 from agreement_jobs import SIZES, load_all, write
 
@@ -54,17 +55,20 @@ def official_runs(reference):
     return dict(runs)
 
 
-def compare(reference, out, batch_size):
+def compare(reference, out, batch_size, page=None):
     """Prints all tables and writes `agreement.json` beside the results.
 
     Args:
         reference: directory of the reference data.
         out: directory of the results.
         batch_size: int, of the runs that count as usual.
+        page: path of a Markdown file to write as well, or None.
     """
     tables = tables_of(load_all(out), official_runs(reference), batch_size)
     print("\n".join(_text(tables, batch_size)))
     write(pathlib.Path(out) / "agreement.json", (json.dumps(tables, indent=1) + "\n").encode())
+    if page is not None:
+        write(page, agreement_page.page(tables).encode())
 
 
 def tables_of(results, official, batch_size):

@@ -1,0 +1,101 @@
+"""The documentation's page on agreement, written from the tables of `agreement.py compare`."""
+
+import collections
+import json
+
+_HEAD = """\
+# Agreement with the official AutoAttack
+
+This page is written by `python benchmarks/agreement.py compare --page=docs/agreement.md` from runs;
+it is not edited. M1 is a small CNN on MNIST (epsilon 0.3 in Linf), M2 a small ResNet on CIFAR-10
+(8/255 in Linf, 0.5 in L2), both adversarially trained. The official verdicts are those of
+github.com/fra31/auto-attack at commit a392200, in PyTorch; `square-q1000` is Square with 1,000
+queries, `standard` the whole cascade.
+"""
+
+_OFFICIAL = """\
+## With the official tool
+
+The draws are our own, so that points near the boundary may fall in one run and not in another, as
+between two seeds of the official tool. *Equal* is the share of equal flags, averaged over all pairs
+of a seed of ours and one of theirs; *theirs* the same for pairs of official seeds.
+"""
+
+_BACKENDS = """\
+## Between backends
+
+The same seed on both: the same draws, so that only rounding differs.
+"""
+
+_SETTINGS = """\
+## Between settings
+
+Each against batches of 250 in natural order, with the same seed. *Points* are counted over all
+attacks named.
+"""
+
+
+def page(tables):
+    """Renders the tables as Markdown.
+
+    Args:
+        tables: what `agreement_compare.tables_of` returns.
+
+    Returns:
+        str.
+    """
+    parts = [_HEAD, _OFFICIAL, _table(*_official(tables["official"]))]
+    if tables["backends"]:
+        parts += [_BACKENDS, _table(*_backends(tables["backends"]))]
+    if tables["settings"]:
+        parts += [_SETTINGS, _table(*_settings(tables["settings"]))]
+    versions = [json.loads(text) for text in tables["provenance"]["versions"]]
+    lines = sorted({", ".join(f"{k} {v}" for k, v in found.items()) for found in versions})
+    parts.append("Versions: " + "; ".join(lines) + ".\n")
+    return "\n".join(parts)
+
+
+def _official(rows):
+    head = ["network", "norm", "attack", "n", "backend", "seeds, ours and theirs"]
+    head += ["ours %", "official %", "equal %", "theirs %"]
+    body = []
+    for r in rows:
+        theirs = r["official_flags_agree"]
+        cells = [r["network"], r["norm"], r["attack"], r["points"], r["backend"]]
+        cells += [f"{len(r['seeds'])} and {len(r['official_seeds'])}"]
+        cells += [_percent(r["accuracy"]), _percent(r["official_accuracy"])]
+        body.append([*cells, _percent(r["flags_agree"]), "" if theirs is None else _percent(theirs)])
+    return head, body
+
+
+def _backends(rows):
+    head = ["attack", "norm", "backends", "points", "differ"]
+    return head, [
+        [r["attack"], r["norm"], " and ".join(r["backends"]), _points(r), len(r["differ"])] for r in rows
+    ]
+
+
+def _settings(rows):
+    groups = collections.defaultdict(list)
+    for r in rows:
+        groups[r["backend"], r["setting"]].append(r)
+    head = ["backend", "setting", "attacks", "points", "differ"]
+    body = []
+    for (backend, setting), found in groups.items():
+        attacks = ", ".join(r["attack"] for r in found)
+        counts = sum(r["points"] for r in found), sum(len(r["differ"]) for r in found)
+        body.append([backend, setting, attacks, *counts])
+    return head, body
+
+
+def _points(row):
+    return " + ".join(f"{name} {count}" for name, count in row["networks"].items())
+
+
+def _percent(share):
+    return f"{100 * share:.2f}"
+
+
+def _table(head, body):
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines) + "\n"
