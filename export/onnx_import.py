@@ -37,7 +37,7 @@ def from_onnx(path, *, input_shape=None, output=None):
     import keras  # Late: reading a file's outputs needs no framework.
     import onnx
 
-    from export import onnx_operators
+    from export.onnx_nodes import Value, plain
     from export.runtime import load_onnx
 
     served = load_onnx(path, input_shape=input_shape, batch_size=_PROBES)
@@ -51,12 +51,11 @@ def from_onnx(path, *, input_shape=None, output=None):
     _check_known(nodes, model, path)
     images = keras.Input(served.input_shape, name="images")
     first = foreign is not None and foreign.channels_first
-    values = _run(nodes, model, {entrance: onnx_operators.Value(images, last=first)}, path)
-    if not isinstance(values.get(wanted), onnx_operators.Value):
+    values = _run(nodes, model, {entrance: Value(images, last=first)}, path)
+    if not isinstance(values.get(wanted), Value):
         raise ValueError(f"The file has no such tensor. Received: output={output!r}")
     network, checked = (
-        keras.Model(images, onnx_operators.plain(values[name]), name=_legal(served.name))
-        for name in (wanted, exit_)
+        keras.Model(images, plain(values[name]), name=_legal(served.name)) for name in (wanted, exit_)
     )
     _check(checked, served, path)
     return network
@@ -94,7 +93,8 @@ def _run(nodes, model, values, path):
     """Goes through the operators; returns all tensors by name."""
     from onnx import helper, numpy_helper
 
-    from export.onnx_operators import Node, Value, build
+    from export.onnx_nodes import Node, Value
+    from export.onnx_operators import build
 
     values |= {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     taken = set()

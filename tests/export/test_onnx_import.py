@@ -8,7 +8,7 @@ from keras import layers, ops
 from onnx import TensorProto, helper, numpy_helper
 
 import export
-from export import onnx_operators
+from export import onnx_elementwise
 from sharedkeras import evaluation, losses
 from sharedkeras.attacks import APGD
 from sharedkeras.attacks.attack import input_gradient
@@ -268,7 +268,9 @@ def test_another_output(tmp_path):
 def test_a_network_with_other_logits_is_not_returned(tmp_path, monkeypatch):
     path = tmp_path / "other.onnx"
     write(path, *chain(("Relu", [], {})))
-    monkeypatch.setitem(onnx_operators._ACTIVATIONS, "Relu", lambda _: layers.ReLU(negative_slope=0.01))
+    monkeypatch.setitem(
+        onnx_elementwise._ACTIVATIONS, "Relu", lambda _: layers.ReLU(negative_slope=0.01)
+    )
     with pytest.raises(ValueError, match="does not give the file's logits"):
         export.from_onnx(path, input_shape=SHAPE)
 
