@@ -17,7 +17,7 @@ _WEAKER = 0.005
 _SQUARE = 0.02
 _EXACT = 1e-9  # One point of 200 less one half per cent is not quite zero.
 _KEY = re.compile(r"aa_(linf|l2)_(\w+?)(?:_first(\d+))?_seed(\d+)/robust")
-_NAMES = {
+OFFICIAL_NAMES = {
     "apgd_ce": "apgd-ce",
     "apgd_dlr": "apgd-dlr",
     "apgd_t": "apgd-t",
@@ -25,6 +25,7 @@ _NAMES = {
     "square_q1000": "square-q1000",
     "standard_ensemble": "standard",
 }
+"""The reference data's names of the official attacks, and ours."""
 FEW = ("apgd-ce", "apgd-dlr", "apgd-t", "fab-t")
 """Attacks of which all points but at most one must agree between settings."""
 
@@ -34,24 +35,27 @@ _LEGEND = """\
     with each other, less one point (a: our own seeds instead, b: nothing is drawn, c: one seed)"""
 
 
-def official_runs(reference):
+def official_runs(reference, out):
     """Reads the official verdicts.
 
     Args:
         reference: directory of the reference data.
+        out: directory of the results; those of `agreement_official.py` lie in its folder "official".
 
     Returns:
         Dict from `(network, norm, attack, points)` to a dict from seed to flags.
     """
     runs = collections.defaultdict(dict)
     for network in SIZES:
-        with np.load(pathlib.Path(reference) / f"{network}_results.npz") as archive:
-            for name in archive.files:
-                match = _KEY.fullmatch(name)
-                if match and match[2] in _NAMES:
-                    flags = archive[name]
-                    key = network, match[1], _NAMES[match[2]], len(flags)
-                    runs[key][int(match[4])] = flags
+        further = sorted((pathlib.Path(out) / "official").glob(f"{network}_*.npz"))
+        for path in (pathlib.Path(reference) / f"{network}_results.npz", *further):
+            with np.load(path) as archive:
+                for name in archive.files:
+                    match = _KEY.fullmatch(name)
+                    if match and match[2] in OFFICIAL_NAMES:
+                        flags = archive[name]
+                        key = network, match[1], OFFICIAL_NAMES[match[2]], len(flags)
+                        runs[key].setdefault(int(match[4]), flags)
     return dict(runs)
 
 
@@ -64,7 +68,7 @@ def compare(reference, out, batch_size, page=None):
         batch_size: int, of the runs that count as usual.
         page: path of a Markdown file to write as well, or None.
     """
-    tables = tables_of(load_all(out), official_runs(reference), batch_size)
+    tables = tables_of(load_all(out), official_runs(reference, out), batch_size)
     print("\n".join(_text(tables, batch_size)))
     write(pathlib.Path(out) / "agreement.json", (json.dumps(tables, indent=1) + "\n").encode())
     if page is not None:

@@ -1,0 +1,121 @@
+"""Runs the official AutoAttack with further seeds, so that its own spread is known.
+
+    pip install torch==2.13.0+cpu --extra-index-url https://download.pytorch.org/whl/cpu
+    git clone https://github.com/fra31/auto-attack
+    python benchmarks/agreement_official.py --official=auto-attack --reference=R --out=O --network=M1 \
+        --attack=standard --points=50 --seeds=1,2,3
+
+Verdicts go to O/official, where `agreement.py compare` finds them and joins them to those of the
+reference data. What is there already is not run again. All points make one batch, as in the reference.
+"""
+
+import argparse
+import io
+import pathlib
+import sys
+import time
+
+import agreement_run
+import numpy as np
+from agreement_compare import OFFICIAL_NAMES
+from agreement_jobs import EPSILON, SIZES, write
+
+_NORMS = {"linf": "Linf", "l2": "L2"}
+
+
+def judge(twin, x, y, *, attack, norm, epsilon, seed):
+    """Runs the official tool on NHWC images.
+
+    Args:
+        twin: `torch.nn.Module` on NCHW images.
+        x: `(n, H, W, C)` float32 images in [0, 1].
+        y: `(n,)` labels.
+        attack: a value of `OFFICIAL_NAMES`.
+        norm: "linf" or "l2".
+        epsilon: float.
+        seed: int.
+
+    Returns:
+        `(n,)` bool, whether each point is still classified correctly.
+    """
+    import torch
+    from autoattack import AutoAttack
+
+    images = torch.tensor(np.moveaxis(x, 3, 1).copy())
+    labels = torch.tensor(y, dtype=torch.int64)
+    whole = attack == "standard"
+    chosen = [] if whole else [attack.removesuffix("-q1000")]
+    adversary = AutoAttack(
+        twin,
+        norm=_NORMS[norm],
+        eps=epsilon,
+        seed=seed,
+        version="standard" if whole else "custom",
+        attacks_to_run=chosen,
+        device="cpu",
+        verbose=True,
+    )
+    if not whole:
+        # What `standard` sets; the constructor's own values are those of `plus`.
+        adversary.apgd.n_restarts = adversary.fab.n_restarts = adversary.apgd_targeted.n_restarts = 1
+        adversary.apgd_targeted.n_target_classes = adversary.fab.n_target_classes = 9
+        adversary.square.n_queries = 1000
+    adv = adversary.run_standard_evaluation(images, labels, bs=len(x))
+    with torch.no_grad():
+        return (twin(adv).argmax(1) == labels).numpy()
+
+
+def main():
+    """Runs the seeds that are not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--official", required=True, help="checkout of fra31/auto-attack")
+    parser.add_argument("--reference", required=True, help="directory of the reference data")
+    parser.add_argument("--out", required=True, help="directory of the results of agreement.py")
+    parser.add_argument("--network", required=True, choices=tuple(SIZES))
+    parser.add_argument("--norm", default="linf", choices=tuple(_NORMS))
+    parser.add_argument("--attack", required=True, choices=tuple(OFFICIAL_NAMES.values()))
+    parser.add_argument("--points", type=int, default=0, help="the first so many images; 0: all")
+    parser.add_argument("--seeds", default="1,2")
+    options = parser.parse_args()
+    agreement_run.prepare("tensorflow", "float32", 1)
+    import torch
+    from autoattack_speed import to_torch
+    from support import golden
+
+    sys.path.insert(0, options.official)
+    bench = agreement_run.Bench(options.reference, options.network, "float32")
+    count = min(options.points or SIZES[options.network], SIZES[options.network])
+    x, y = bench.x[:count], bench.y[:count]
+    twin = to_torch(getattr(golden, options.network)())
+    with torch.no_grad():
+        logits = twin(torch.tensor(np.moveaxis(x, 3, 1).copy())).numpy()
+    gap = float(np.abs(logits - np.asarray(bench.classifier.predict(x))).max())
+    if gap > 1e-4:
+        raise SystemExit(f"The PyTorch twin gives other logits: {gap}")
+    name = {v: k for k, v in OFFICIAL_NAMES.items()}[options.attack]
+    part = "" if count == SIZES[options.network] else f"_first{count}"
+    for seed in map(int, options.seeds.split(",")):
+        key = f"aa_{options.norm}_{name}{part}_seed{seed}"
+        path = pathlib.Path(options.out) / "official" / f"{options.network}_{key}.npz"
+        if path.exists():
+            continue
+        began = time.perf_counter()
+        flags = judge(
+            twin,
+            x,
+            y,
+            attack=options.attack,
+            norm=options.norm,
+            epsilon=EPSILON[options.network, options.norm],
+            seed=seed,
+        )
+        seconds = time.perf_counter() - began
+        held = io.BytesIO()
+        np.savez(held, **{f"{key}/robust": flags, f"{key}/seconds": seconds})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path, held.getvalue())
+        print(f"{path.name}: {100 * flags.mean():.2f} % of {count}, {seconds:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
