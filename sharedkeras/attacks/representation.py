@@ -189,7 +189,7 @@ def _view(classifier, layer, tracing):
     """The classifier's network up to a layer; outside of a graph the same one for every batch."""
     views = {} if tracing else _VIEWS.setdefault(classifier, {})
     if layer not in views:
-        network = classifier.network
+        network = classifier.unfolded  # A folded convolution gives another activation.
         outputs = network.get_layer(layer).output
         # The Gaussian layer gives a sample, the mean and the scale.
         stochastic = hasattr(network.get_layer(layer), "sample_at_inference")

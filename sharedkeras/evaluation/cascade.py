@@ -2,13 +2,13 @@
 
 import math
 
-import keras
 import numpy as np
 
 from sharedkeras.attacks import APGD, FAB, Square
 from sharedkeras.evaluation.judge import judge
 from sharedkeras.evaluation.report import Finding
 from sharedkeras.math import norms
+from sharedkeras.models import as_classifier
 
 _PLUS_RESTARTS = 5
 _RAND_SAMPLES = 20
@@ -178,7 +178,7 @@ def autoattack(
             Finding("empty-ball", "info", "epsilon is 0: the robust accuracy is the clean accuracy.")
         )
         names, attacks = list(attacks), {"none": _Nothing()}
-    findings += _few_classes(network, select, attacks)
+    findings += _few_classes(as_classifier(network, select), attacks)
     report = judge(
         network,
         x,
@@ -240,11 +240,8 @@ def _slice(x, y, index, shard):
     return x[part], y[part], index[part], {"shard": [i, m]}
 
 
-def _few_classes(network, select, attacks):
-    output = getattr(network, "output", None)
-    if not isinstance(network, keras.Model) or select is not None or not hasattr(output, "shape"):
-        return []
-    classes = output.shape[-1]
+def _few_classes(classifier, attacks):
+    classes = getattr(classifier, "num_classes", None)
     losses = {getattr(attack, "loss", None) for attack in attacks.values()}
     weak = []
     if classes is not None and classes < 4 and "dlr-targeted" in losses:

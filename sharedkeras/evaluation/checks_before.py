@@ -12,6 +12,7 @@ from sharedkeras.models import FrozenClassifier
 _PASSES = 5  # As the official AutoAttack.
 _LOGIT_TOLERANCE = 1e-4  # Of logits scaled to length 1; the official AutoAttack's.
 _PROBABILITY_TOLERANCE = 1e-5  # The official AutoAttack's.
+_SATURATING = ("sigmoid", "hardsigmoid", "tanh", "hardtanh", "softsign", "relu6")
 _EQUAL = 1e-6  # Of the largest logit: a few roundings of float32.
 _TINY = 1e-4
 _LARGER = (0.002, 0.02, 0.1, 0.5)
@@ -27,6 +28,7 @@ def before(classifier, x, y, *, attacks=None, batch_size=checks_gradients.EXAMPL
 
     - `randomised-output`: five passes over the same images differ.
     - `probabilities`: the outputs are probabilities, not logits.
+    - `squashed-logits`: the last step is a sigmoid or another function that saturates.
     - `constant-network`: the output does not depend on the image.
     - `quantised-input`: the output is a step function of the image.
     - `zero-gradient`, `non-finite-gradient`: the losses that the attacks follow lead nowhere.
@@ -51,8 +53,10 @@ def before(classifier, x, y, *, attacks=None, batch_size=checks_gradients.EXAMPL
         if _is_constant(forward, x, logits):
             return (_constant(n),)
         found += _quantised(forward, x, logits)
-    found += _probabilities(logits)
+    soft = _probabilities(logits)
+    found += soft
     if isinstance(classifier, FrozenClassifier):
+        found += [] if soft else _squashed(classifier)
         found += _gradients(classifier, x, y, attacks)
     return tuple(found)
 
@@ -133,14 +137,30 @@ def _probabilities(logits):
     ]
 
 
+def _squashed(classifier):
+    name = classifier.last_step
+    if name is None or name.replace("_", "").lower() not in _SATURATING:
+        return []
+    return [
+        Finding(
+            "squashed-logits",
+            "warning",
+            f"The network's last step, {name}, squashes its {classifier.num_classes} logits. Where it "
+            "saturates, gradients vanish and attacks look weaker than they are. Attack the logits: drop "
+            "that step, or name another output with `select`.",
+        )
+    ]
+
+
 def _quantised(forward, x, logits):
     # A quarter of a grey level off the grid of 8-bit images lie neither the thresholds of rounding to
     # so many levels or a divisor of theirs, nor those of flooring.
     grey = np.rint(x * _GREY)
     x = ((grey + np.where(grey > _GREY / 2, -0.25, 0.25)) / _GREY).astype(x.dtype)
     here = forward(x)
-    # Where a softmax has left one class only, rounding hides every change: no fault of the input.
-    asked = np.sum(here != 0, axis=1) > 1
+    # Where a softmax or sigmoid has left no more than 0 and 1, rounding hides every change: no fault of
+    # the input.
+    asked = np.any((here != 0) & (np.abs(here) != 1), axis=1)
 
     def still(size, draw):
         step = size * np.where(_noise(x.shape, draw) < 0.5, -1, 1)

@@ -5,6 +5,7 @@ from keras import ops
 
 from sharedkeras import backend
 from sharedkeras.models.fold import fold
+from sharedkeras.models.functional import functional
 
 
 class FrozenClassifier:
@@ -18,9 +19,16 @@ class FrozenClassifier:
         network: `keras.Model` from images in [0, 1] to logits.
         select: str or int, which output to attack, where the network has several.
 
+    Attributes:
+        network: the network.
+        unfolded: the network with every layer under its name, which that of `swift` has not.
+        parameters: list of tensors, the trainable weights.
+        state: list of tensors, the other weights.
+
     Raises:
         TypeError: if `network` is no Keras model.
-        ValueError: if it has several outputs and `select` names none of them.
+        ValueError: if it has several outputs and `select` names none of them, if it has several inputs,
+            or if it has no weights yet.
     """
 
     def __init__(self, network, select=None):
@@ -29,13 +37,25 @@ class FrozenClassifier:
                 "`network` must be a keras.Model from images to logits. "
                 f"Received: network={network!r} of type {type(network).__name__}"
             )
+        if not network.built:
+            raise ValueError(
+                "`network` must be built: begin it with keras.Input(shape), or call it on images once. "
+                f"Received: the network '{network.name}', which has no weights yet"
+            )
+        inputs = getattr(network, "inputs", None) or [None]
+        if len(inputs) > 1:
+            raise ValueError(
+                "`network` must have one input, images. Received: the network "
+                f"'{network.name}' with {len(inputs)} inputs: {[tuple(i.shape) for i in inputs]}"
+            )
         self.network = network
         self.select = select
         self._compiled = {}
-        self._tapped = network  # Has every layer, which a folded network has not.
+        self._plain = functional(network)
+        self.unfolded = self._plain
         self._swift = None
         self.refresh()
-        self._pick(getattr(network, "output", None))
+        self._declared = self._pick(getattr(self._plain, "output", None))
 
     def refresh(self):
         """Reads the network's weights again, after they have changed; what was compiled stays."""
@@ -43,7 +63,7 @@ class FrozenClassifier:
         # A converted variable is still the variable on TensorFlow; without its gradient it is a value.
         self.parameters, self.state = (
             [ops.stop_gradient(ops.convert_to_tensor(v)) for v in variables]
-            for variables in (self.network.trainable_variables, self.network.non_trainable_variables)
+            for variables in (self._plain.trainable_variables, self._plain.non_trainable_variables)
         )
 
     @property
@@ -54,14 +74,25 @@ class FrozenClassifier:
     @property
     def num_classes(self):
         """The number of logits, or None where the network does not say."""
-        output = self._pick(getattr(self.network, "output", None))
-        return None if output is None else output.shape[-1]
+        return None if self._declared is None else self._declared.shape[-1]
 
     @property
     def input_shape(self):
         """The shape `(H, W, C)` of an image, or None where the network does not say."""
-        shape = getattr(self.network, "input_shape", None)
+        shape = getattr(self._plain, "input_shape", None)
         return tuple(shape[1:]) if isinstance(shape, tuple) else None
+
+    @property
+    def last_step(self):
+        """The name of the function that gives the logits, such as "linear", or None if not known."""
+        output = self._declared
+        while hasattr(output, "_keras_history"):
+            step = output._keras_history.operation
+            if not isinstance(step, keras.Model):
+                activation = getattr(step, "activation", None)
+                return getattr(activation, "__name__", None) or type(step).__name__
+            output = functional(step).outputs[output._keras_history.tensor_index]
+        return None
 
     def __call__(self, x, state=None):
         """Computes the logits.
@@ -74,7 +105,7 @@ class FrozenClassifier:
             `(logits, state)`: `(batch, K)` tensor of the images' type, and the state after the call.
         """
         state = self.state if state is None else state
-        outputs, state = self.network.stateless_call(self.parameters, state, x, training=False)
+        outputs, state = self._plain.stateless_call(self.parameters, state, x, training=False)
         # A network in mixed precision may give half-precision logits; losses are computed in full.
         return ops.cast(self._pick(outputs), keras.backend.standardize_dtype(x.dtype)), state
 
@@ -83,10 +114,10 @@ class FrozenClassifier:
         """A view of a network that gives the same logits but for rounding, and is faster: see `fold`."""
         if self._swift is None:
             # XLA merges such passes by itself.
-            network = self.network if backend.MERGES_PASSES else fold(self.network)
-            same = network is self.network
+            network = self._plain if backend.MERGES_PASSES else fold(self._plain)
+            same = network is self._plain
             self._swift = self if same else FrozenClassifier(network, self.select)
-            self._swift._tapped = self.network
+            self._swift.unfolded = self.unfolded
         return self._swift
 
     def replica(self, device):
@@ -115,10 +146,10 @@ class FrozenClassifier:
         Returns:
             `FrozenClassifier` that gives the layer's output (the first, if it has several).
         """
-        output = self._tapped.get_layer(layer).output
+        output = self.unfolded.get_layer(layer).output
         if isinstance(output, list | tuple):
             output = output[0]
-        return FrozenClassifier(keras.Model(self._tapped.input, output))
+        return FrozenClassifier(keras.Model(self.unfolded.input, output))
 
     def compiled(self, key, fn):
         """Compiles a function of this classifier, once for each key.

@@ -9,6 +9,7 @@ from sharedkeras import backend
 from sharedkeras.losses import cross_entropy
 from sharedkeras.math import random
 from sharedkeras.models import FrozenClassifier
+from sharedkeras.models.functional import functional
 
 
 class RobustTrainer(backend.TrainStep, keras.Model):
@@ -49,13 +50,17 @@ class RobustTrainer(backend.TrainStep, keras.Model):
                 f"has no {missing}; build it with `latent_dim=...`. "
                 f"Received: network={network.name!r} with layers {sorted(layers)}"
             )
+        FrozenClassifier(network)  # What attacks cannot use is refused before any work.
         self.network = network
         self.objective = objective
         self.weight_decay = weight_decay
         self.augment = augment
         self.root_seed = seed
-        taps = {tap: network.get_layer(tap).output for tap in objective.taps}
-        self._forward = keras.Model(network.input, {"logits": network.output, **taps})
+        plain = functional(network)
+        taps = {tap: plain.get_layer(tap).output for tap in objective.taps}
+        # A subclassed network has no graph to tap, only logits.
+        known = taps or hasattr(plain, "output")
+        self._forward = keras.Model(plain.input, {"logits": plain.output, **taps}) if known else None
         # Keras tracks these lists, so that they are trained, saved and restored with the rest.
         self._objective_layers = list(objective.layers)
         self._objective_variables = list(objective.variables)
@@ -100,6 +105,8 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         """Runs the network on each view, or on plain images for evaluation."""
         if not isinstance(views, Mapping):
             return self.network(views, training=training)
+        if self._forward is None:
+            return {name: {"logits": self.network(x, training=training)} for name, x in views.items()}
         return {name: self._forward(x, training=training) for name, x in views.items()}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):

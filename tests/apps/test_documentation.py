@@ -1,5 +1,6 @@
 """The README's and the documentation's Python runs as printed."""
 
+import ast
 import pathlib
 import re
 
@@ -36,6 +37,20 @@ def test_judging_page(number, tmp_path, monkeypatch, capsys):
     assert 0 <= robust <= 1
     if number == 0:
         assert (tmp_path / "report.html").exists()
+
+
+def test_judging_page_tells_every_finding():
+    found, variable = set(), re.compile("zero-gradient.*|.*-stronger")
+    for path in (ROOT / "sharedkeras" / "evaluation").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "Finding":
+                found |= {a.value for a in node.args[:1] if isinstance(a, ast.Constant)}
+            if isinstance(node, ast.Constant) and variable.fullmatch(str(node.value)):
+                found.add(node.value)
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs/judging.md").read_text(), re.MULTILINE)
+    told = set(re.findall("`(.*?)`", " ".join(rows)))
+    assert len(found) > 10
+    assert found <= told
 
 
 def test_readme_example(capsys):

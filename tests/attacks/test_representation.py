@@ -348,3 +348,21 @@ def test_configuration_is_a_value():
     assert dataclasses.asdict(ATTACK)["layer"] == "latent"
     assert dataclasses.replace(ATTACK) == ATTACK
     assert "layer='latent'" in repr(ATTACK)
+
+
+@pytest.mark.parametrize("layer", ["conv", "bn"])
+def test_the_folded_view_meets_the_same_activation(layer):
+    # The judge attacks a view whose convolutions have swallowed the normalisation behind them.
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((6, 6, 1))
+    x = keras.layers.BatchNormalization(name="bn")(keras.layers.Conv2D(4, 3, name="conv")(inputs))
+    network = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
+    network.get_layer("bn").moving_variance.assign([0.2, 3.0, 0.5, 1.5])
+    x, guide = np.random.default_rng(0).random((2, 4, 6, 6, 1)).astype("float32")
+    attack = Representation(layer=layer, epsilon=EPSILON, steps=3)
+    view = FrozenClassifier(network)
+    y = numpy(view.predict(x)).argmax(axis=1)
+    own, swift = (attack.run(c, x, y, seed=0, guide=guide).best_loss for c in (view, view.swift))
+    np.testing.assert_allclose(numpy(swift), numpy(own), rtol=1e-5)
+    report = evaluation.evaluate(network, x, y, {"representation": attack}, verbose=False)
+    assert report.clean == 1.0

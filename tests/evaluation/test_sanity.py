@@ -72,6 +72,13 @@ FAULTS = {
     "noise": ({"first": Noise(0.05)}, {"randomised-output"}),
     "latent": ({"latent": True}, {"randomised-output"}),
     "softmax": ({"last": keras.layers.Softmax()}, {"probabilities"}),
+    "sigmoid": ({"last": keras.layers.Activation("sigmoid")}, {"squashed-logits"}),
+    "tanh": ({"last": ops.tanh}, {"squashed-logits"}),
+    "saturated sigmoid": (
+        {"last": lambda z: ops.sigmoid(1e4 * z)},
+        {"squashed-logits", "zero-gradient"},
+    ),
+    "soft cap": ({"last": lambda z: 30.0 * ops.tanh(z / 30.0)}, set()),
     "saturated softmax": (
         {"last": Apply(lambda z: ops.softmax(1e4 * z))},
         {"probabilities", "zero-gradient"},

@@ -171,3 +171,49 @@ def test_sample_weights_are_refused(batch):
     trainer = compiled(small(), objectives.Standard(attack=PGD))
     with pytest.raises(ValueError, match="Sample weights"):
         trainer.fit(x, y, sample_weight=np.ones(24, "float32"), batch_size=12, verbose=0)
+
+
+def test_a_sequential_trains_as_its_functional_twin_does(batch):
+    x, y = batch
+
+    def trained(make):
+        keras.utils.set_random_seed(0)
+        network = make()
+        trainer = compiled(network, objectives.Standard(attack=PGD), seed=3)
+        trainer.fit(x, y, batch_size=12, epochs=2, shuffle=False, verbose=0)
+        trainer.evaluate(x, y, verbose=0)
+        return network.get_weights()
+
+    def functional():
+        return small(latent=None)
+
+    def sequential():
+        return keras.Sequential(functional().layers)
+
+    for a, b in zip(trained(functional), trained(sequential), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_subclassed_network_trains_where_nothing_is_tapped(batch):
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = small(latent=None)
+
+        def call(self, x, training=False):
+            return self.inner(x, training=training)
+
+    x, y = batch
+    keras.utils.set_random_seed(0)
+    expected = small(latent=None)
+    keras.utils.set_random_seed(0)
+    network = Own()
+    with pytest.raises(ValueError, match="must be built"):
+        training.RobustTrainer(network, objectives.Standard(attack=PGD))
+    network(x)
+    for each in (expected, network):
+        compiled(each, objectives.Standard(attack=PGD), seed=3).fit(
+            x, y, batch_size=12, shuffle=False, verbose=0
+        )
+    for a, b in zip(expected.get_weights(), network.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)

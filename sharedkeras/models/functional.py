@@ -1,0 +1,24 @@
+"""Networks whose layers can be reached by name, whichever way they were written."""
+
+import keras
+
+
+def functional(network):
+    """Returns a network that takes a tensor and tells its input and output; its layers are shared.
+
+    A `keras.Sequential` has the same graph as a functional model, and yet knows neither `input` nor
+    `output` until it has been called as a part of another model. A functional model may want its images
+    in a list or a dict.
+
+    Args:
+        network: built `keras.Model` of one input.
+
+    Returns:
+        Functional `keras.Model` of the same graph; a subclassed network, whose graph is not known, as it
+        is.
+    """
+    if isinstance(network, keras.Sequential):
+        return keras.Model(network.inputs[0], network.outputs[0], name=network.name)
+    if isinstance(getattr(network, "input", None), dict | list | tuple):
+        return keras.Model(network.inputs[0], network.output, name=network.name)
+    return network
