@@ -41,6 +41,13 @@ def _window(node, kernel, sizes):
     return strides, dilations, tuple(pads)
 
 
+def _pool_window(node, size, sizes):
+    strides, dilations, pads = _window(node, size, sizes)
+    if any(d != 1 for d in dilations):
+        raise ValueError("dilated pools cannot be imported")
+    return strides, pads
+
+
 def _padded(x, pads, value=0.0):
     if not any(map(any, pads)):
         return x
@@ -97,9 +104,7 @@ def _batch_normalization(node):
 def _max_pool(node):
     size = node.attributes["kernel_shape"]
     x = held_last(node.inputs[0])
-    strides, dilations, pads = _window(node, size, x.shape[1:3])
-    if any(d != 1 for d in dilations):
-        raise ValueError("dilated pools cannot be imported")
+    strides, pads = _pool_window(node, size, x.shape[1:3])
     x = _padded(x, pads, -math.inf)
     return Value(layers.MaxPooling2D(size, strides, name=node.name)(x), last=True)
 
@@ -108,9 +113,7 @@ def _max_pool(node):
 def _average_pool(node):
     size = node.attributes["kernel_shape"]
     x = held_last(node.inputs[0])
-    strides, dilations, pads = _window(node, size, x.shape[1:3])
-    if any(d != 1 for d in dilations):
-        raise ValueError("dilated pools cannot be imported")
+    strides, pads = _pool_window(node, size, x.shape[1:3])
     inside = np.pad(np.ones(x.shape[1:3], "float32"), pads)
     if node.attributes.get("count_include_pad", 0):
         if node.attributes.get("ceil_mode", 0):
