@@ -1,5 +1,7 @@
 """The read-only view of a network that attacks see."""
 
+import functools
+
 import keras
 from keras import ops
 
@@ -66,10 +68,27 @@ class FrozenClassifier:
             for variables in (self._plain.trainable_variables, self._plain.non_trainable_variables)
         )
 
-    @property
+    @functools.cached_property
     def random(self):
-        """Whether the network has random layers, whose state advances from call to call."""
-        return any("seed_generator" in v.path for v in self.network.non_trainable_variables)
+        """Whether the network draws numbers in inference mode, so that its state advances with a call.
+
+        Dropout has a generator that it leaves alone, as has a latent layer that gives its mean. Where
+        the images' shape is not known, whatever has a generator counts as random.
+        """
+        if not any("seed_generator" in v.path for v in self._plain.non_trainable_variables):
+            return False
+        if self.input_shape is None or None in self.input_shape:
+            return True
+        advanced = []
+
+        def probe(view, state, x):
+            after = view(x, state)[1]
+            advanced.extend(a is not b for a, b in zip(state, after, strict=True))
+            return x  # Nothing of the network is left to compile or to run.
+
+        x = ops.zeros((1, *self.input_shape), dtype=keras.config.floatx())
+        self.compiled("probe", probe)(self.state, x)
+        return any(advanced)
 
     @property
     def num_classes(self):

@@ -9,6 +9,17 @@ from sharedkeras import models
 from sharedkeras.models import FrozenClassifier
 
 
+class Noise(keras.layers.Layer):
+    """Gives noise, also outside training."""
+
+    def __init__(self):
+        super().__init__()
+        self.seed_generator = keras.random.SeedGenerator(0)
+
+    def call(self, x):
+        return keras.random.normal(ops.shape(x), seed=self.seed_generator)
+
+
 def numpy(x):
     return ops.convert_to_numpy(x)
 
@@ -203,9 +214,24 @@ def test_several_outputs_need_select():
 
 
 def test_random_layers_are_noticed():
+    def of(layer):
+        inputs = keras.Input((6, 6, 1))
+        x = keras.layers.Flatten()(layer(inputs))
+        return FrozenClassifier(keras.Model(inputs, keras.layers.Dense(3)(x)))
+
     assert not FrozenClassifier(small()).random
     latent = models.build("cnn", input_shape=(28, 28, 1), num_classes=3, latent_dim=4)
-    assert FrozenClassifier(latent).random
+    # They have generators, which rest while the network is not trained.
+    quiet = FrozenClassifier(latent), of(keras.layers.Dropout(0.5)), of(keras.layers.RandomFlip())
+    assert not any(view.random or view.swift.random for view in quiet)
+    for layer in latent.layers:
+        if hasattr(layer, "sample_at_inference"):
+            layer.sample_at_inference = True
+    noisy = FrozenClassifier(latent), of(lambda x: x + Noise()(x))
+    assert all(view.random and view.swift.random for view in noisy)
+    open_size = keras.Input((None, None, 1))
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Dropout(0.5)(open_size))
+    assert FrozenClassifier(keras.Model(open_size, pooled)).random  # Not known, so taken to be.
 
 
 def test_no_model():
