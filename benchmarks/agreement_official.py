@@ -80,10 +80,11 @@ def main():
     agreement_run.prepare("tensorflow", "float32", 1)
     import torch
     from autoattack_speed import to_torch
-    from support import golden
 
     sys.path.insert(0, options.official)
     bench = agreement_run.Bench(options.reference, options.network, "float32")
+    from support import golden  # Found since the bench has been made.
+
     count = min(options.points or SIZES[options.network], SIZES[options.network])
     x, y = bench.x[:count], bench.y[:count]
     twin = to_torch(getattr(golden, options.network)())
