@@ -24,6 +24,7 @@ class FrozenClassifier:
     Attributes:
         network: the network.
         unfolded: the network with every layer under its name, which that of `swift` has not.
+        output: the symbolic logits `(None, K)`, or None where the network's graph is not known.
         parameters: list of tensors, the trainable weights.
         state: list of tensors, the other weights.
 
@@ -57,7 +58,7 @@ class FrozenClassifier:
         self.unfolded = self._plain
         self._swift = None
         self.refresh()
-        self._declared = self._pick(getattr(self._plain, "output", None))
+        self.output = self._pick(getattr(self._plain, "output", None))
 
     def refresh(self):
         """Reads the network's weights again, after they have changed; what was compiled stays."""
@@ -93,7 +94,7 @@ class FrozenClassifier:
     @property
     def num_classes(self):
         """The number of logits, or None where the network does not say."""
-        return None if self._declared is None else self._declared.shape[-1]
+        return None if self.output is None else self.output.shape[-1]
 
     @property
     def input_shape(self):
@@ -104,7 +105,7 @@ class FrozenClassifier:
     @property
     def last_step(self):
         """The name of the function that gives the logits, such as "linear", or None if not known."""
-        output = self._declared
+        output = self.output
         while hasattr(output, "_keras_history"):
             step = output._keras_history.operation
             if not isinstance(step, keras.Model):

@@ -9,7 +9,6 @@ from sharedkeras import backend
 from sharedkeras.losses import cross_entropy
 from sharedkeras.math import random
 from sharedkeras.models import FrozenClassifier
-from sharedkeras.models.functional import functional
 
 
 class RobustTrainer(backend.TrainStep, keras.Model):
@@ -50,17 +49,22 @@ class RobustTrainer(backend.TrainStep, keras.Model):
                 f"has no {missing}; build it with `latent_dim=...`. "
                 f"Received: network={network.name!r} with layers {sorted(layers)}"
             )
-        FrozenClassifier(network)  # What attacks cannot use is refused before any work.
+        view = FrozenClassifier(network)  # What attacks cannot use is refused before any work.
+        if objective.taps and view.output is None:
+            raise ValueError(
+                f"{type(objective).__name__} reads the layers {list(objective.taps)}, for which the "
+                "network must be functional. "
+                f"Received: network={network.name!r} of type {type(network).__name__}"
+            )
         self.network = network
         self.objective = objective
         self.weight_decay = weight_decay
         self.augment = augment
         self.root_seed = seed
-        plain = functional(network)
-        taps = {tap: plain.get_layer(tap).output for tap in objective.taps}
-        # A subclassed network has no graph to tap, only logits.
-        known = taps or hasattr(plain, "output")
-        self._forward = keras.Model(plain.input, {"logits": plain.output, **taps}) if known else None
+        self._forward = None
+        if view.output is not None:
+            taps = {tap: view.unfolded.get_layer(tap).output for tap in objective.taps}
+            self._forward = keras.Model(view.unfolded.input, {"logits": view.output, **taps})
         # Keras tracks these lists, so that they are trained, saved and restored with the rest.
         self._objective_layers = list(objective.layers)
         self._objective_variables = list(objective.variables)
@@ -104,10 +108,13 @@ class RobustTrainer(backend.TrainStep, keras.Model):
     def call(self, views, training=False):
         """Runs the network on each view, or on plain images for evaluation."""
         if not isinstance(views, Mapping):
-            return self.network(views, training=training)
-        if self._forward is None:
-            return {name: {"logits": self.network(x, training=training)} for name, x in views.items()}
-        return {name: self._forward(x, training=training) for name, x in views.items()}
+            return self._outputs(views, training)["logits"]
+        return {name: self._outputs(x, training) for name, x in views.items()}
+
+    def _outputs(self, x, training):
+        if self._forward is None:  # A subclassed network has no graph to tap, only logits.
+            return {"logits": self.network(x, training=training)}
+        return self._forward(x, training=training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Computes the objective's loss and keeps its terms for the log."""

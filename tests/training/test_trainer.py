@@ -173,7 +173,17 @@ def test_sample_weights_are_refused(batch):
         trainer.fit(x, y, sample_weight=np.ones(24, "float32"), batch_size=12, verbose=0)
 
 
-def test_a_sequential_trains_as_its_functional_twin_does(batch):
+def sequential():
+    return keras.Sequential(small(latent=None).layers)
+
+
+def in_a_list():
+    network = small(latent=None)
+    return keras.Model([network.input], [network.output])
+
+
+@pytest.mark.parametrize("make", [sequential, in_a_list])
+def test_every_kind_of_network_trains_as_its_functional_twin_does(batch, make):
     x, y = batch
 
     def trained(make):
@@ -181,16 +191,10 @@ def test_a_sequential_trains_as_its_functional_twin_does(batch):
         network = make()
         trainer = compiled(network, objectives.Standard(attack=PGD), seed=3)
         trainer.fit(x, y, batch_size=12, epochs=2, shuffle=False, verbose=0)
-        trainer.evaluate(x, y, verbose=0)
+        assert trainer.evaluate(x, y, verbose=0, return_dict=True)["accuracy"] > 0.3
         return network.get_weights()
 
-    def functional():
-        return small(latent=None)
-
-    def sequential():
-        return keras.Sequential(functional().layers)
-
-    for a, b in zip(trained(functional), trained(sequential), strict=True):
+    for a, b in zip(trained(lambda: small(latent=None)), trained(make), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -211,9 +215,28 @@ def test_a_subclassed_network_trains_where_nothing_is_tapped(batch):
     with pytest.raises(ValueError, match="must be built"):
         training.RobustTrainer(network, objectives.Standard(attack=PGD))
     network(x)
+    with pytest.raises(ValueError, match="has no"):
+        training.RobustTrainer(network, objectives.SharedInformation(attack=PGD))
     for each in (expected, network):
         compiled(each, objectives.Standard(attack=PGD), seed=3).fit(
             x, y, batch_size=12, shuffle=False, verbose=0
         )
     for a, b in zip(expected.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_taps_need_a_functional_network(batch):
+    class Own(keras.Model):
+        def __init__(self, names):
+            super().__init__()
+            self.parts = [keras.layers.Dense(3, name=name) for name in names]
+
+        def call(self, x):
+            x = keras.ops.reshape(x, (-1, 64))
+            return self.parts[0](x)
+
+    objective = objectives.SharedInformation(attack=PGD)
+    network = Own(objective.taps)
+    network(batch[0])
+    with pytest.raises(ValueError, match=r"network must be functional\. Received: .* of type Own"):
+        training.RobustTrainer(network, objective)
