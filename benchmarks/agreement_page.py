@@ -35,6 +35,12 @@ attacks named.
 """
 
 
+_DIFFER = """\
+Each point that differs, with the margin of the logits that each run reached; negative is
+misclassified. Where it has been run in double precision with the same settings, that is said.
+"""
+
+
 def page(tables):
     """Renders the tables as Markdown.
 
@@ -49,6 +55,13 @@ def page(tables):
         parts += [_BACKENDS, _table(*_backends(tables["backends"]))]
     if tables["settings"]:
         parts += [_SETTINGS, _table(*_settings(tables["settings"]))]
+    points = [
+        _point(row, where, point)
+        for row, where in [(r, "backends") for r in tables["backends"]]
+        + [(r, r["setting"]) for r in tables["settings"]]
+        for point in row["differ"]
+    ]
+    parts.append(_DIFFER + "\n" + "\n".join(points) + "\n" if points else "No point differs.\n")
     versions = [json.loads(text) for text in tables["provenance"]["versions"]]
     lines = sorted({", ".join(f"{k} {v}" for k, v in found.items()) for found in versions})
     parts.append("Versions: " + "; ".join(lines) + ".\n")
@@ -69,9 +82,11 @@ def _official(rows):
 
 
 def _backends(rows):
-    head = ["attack", "norm", "backends", "points", "differ"]
+    head = ["attack", "norm", "backends", "seed", "points", "differ"]
+    names = [" and ".join(r["backends"]) for r in rows]
     return head, [
-        [r["attack"], r["norm"], " and ".join(r["backends"]), _points(r), len(r["differ"])] for r in rows
+        [r["attack"], r["norm"], name, r["seed"], _points(r), len(r["differ"])]
+        for r, name in zip(rows, names, strict=True)
     ]
 
 
@@ -86,6 +101,21 @@ def _settings(rows):
         counts = sum(r["points"] for r in found), sum(len(r["differ"]) for r in found)
         body.append([backend, setting, attacks, *counts])
     return head, body
+
+
+def _point(row, where, point):
+    sides = "; ".join(
+        f"{name}: {'robust' if side['robust'] else 'broken'}"
+        + (f", margin {side['margin']:.3g}" if side.get("margin") is not None else "")
+        + (f", distance {side['distance']:.7g}" if side.get("distance") is not None else "")
+        for name, side in point["sides"].items()
+    )
+    double = point.get("float64")
+    if double:
+        word = "robust" if next(iter(double.values())) else "broken"
+        same = len(set(double.values())) == 1
+        sides += f"; in float64 {'equal, ' + word if same else 'they differ'} ({', '.join(double)})"
+    return f"- {point['network']} image {point['number']}, {row['attack']}, {where}: {sides}."
 
 
 def _points(row):
