@@ -62,7 +62,7 @@ class Sampler:
         """The network's state with its generators set by the seed, the purpose and the first example."""
         key = random.key(self.seed, "stochastic", purpose, name, int(self.index[rows[0]]))
         state = []
-        variables = self.classifier.network.non_trainable_variables
+        variables = self.classifier.unfolded.non_trainable_variables
         for number, (variable, value) in enumerate(zip(variables, self.classifier.state, strict=True)):
             if "seed_generator" in variable.path:
                 words = ops.convert_to_numpy(random.key(key, number))
