@@ -8,13 +8,14 @@ from keras import ops
 
 from sharedkeras.attacks import APGD
 from sharedkeras.attacks.attack import TOLERANCE
+from sharedkeras.attacks.few_sizes import fitting
 from sharedkeras.evaluation import checks_gradients
-from sharedkeras.evaluation.batches import bucket, pad
+from sharedkeras.evaluation.batches import pad
 from sharedkeras.math import norms
 
 
 def attack_batch(classifier, attack, x, y, index, seed, batch_size, room, look=False):
-    """Attacks one batch, padded to a bucket, and believes nothing that the attack says.
+    """Attacks one batch, padded to one of few sizes, and believes nothing that the attack says.
 
     A success counts only where a fresh forward pass misclassifies the image, and where the image is in
     the ball to 1e-6, in [0, 1] and finite.
@@ -26,7 +27,7 @@ def attack_batch(classifier, attack, x, y, index, seed, batch_size, room, look=F
         y: `(batch,)` integer labels.
         index: `(batch,)` ints, the examples' numbers.
         seed: int.
-        batch_size: int at least `batch`, from which the buckets follow.
+        batch_size: int at least `batch`, the size of a full batch.
         room: int, the most rows that an attack may make of them.
         look: bool, whether to count gradients of no use where the attack ended.
 
@@ -36,7 +37,9 @@ def attack_batch(classifier, attack, x, y, index, seed, batch_size, room, look=F
         checkpoints of APGD, `way`, rows of (iterations, n, zero, broken).
     """
     started = time.perf_counter()
-    size = bucket(len(x), batch_size)
+    # An attack makes hundreds of passes over every row, and must compile its graphs for some size: it
+    # gets the sizes to which it shrinks by itself, with little to fill up.
+    size = fitting(len(x), batch_size)
     padded = [pad(values, size) for values in (x, y, index)]
     # What fills the batch up is misclassified from the start, so that the attacks drop it and go on with
     # smaller batches.

@@ -9,7 +9,9 @@ from keras import ops
 
 from sharedkeras import evaluation
 from sharedkeras.attacks import APGD, FAB, FGSM, PGD, AttackResult, Square
+from sharedkeras.evaluation.attack_batch import attack_batch
 from sharedkeras.evaluation.batches import bucket
+from sharedkeras.models.callable import CallableClassifier
 
 ATTACKS = {
     "fgsm": FGSM(epsilon=0.1),
@@ -345,6 +347,25 @@ def test_what_fills_a_batch_up_is_dropped_by_the_attacks(network, data):
     assert [(len(right), right.sum()) for right in seen] == [(32, 32), (8, 3)]
     want = evaluation.evaluate(network, x, y, {"pgd": attack}, batch_size=35)  # Nothing to fill up.
     assert np.array_equal(report.flags["pgd"], want.flags["pgd"])
+
+
+@pytest.mark.parametrize(("left", "size"), [(1, 8), (28, 28), (33, 36), (44, 44), (97, 100), (100, 100)])
+def test_few_rows_fill_up_what_an_attack_passes_through_hundreds_of_times(left, size):
+    sizes = []
+
+    class Counts:
+        norm, epsilon = "linf", 0.1
+
+        def run(self, classifier, x, y, **_):
+            sizes.append(len(x))
+            nothing = np.zeros(len(x))
+            return AttackResult(x, nothing > 0, nothing, nothing, nothing)
+
+    x, y = np.zeros((left, 2, 2, 1), "float32"), np.zeros(left, "int32")
+    classifier = CallableClassifier(lambda x: np.tile(np.float32([1, 0]), (len(x), 1)))
+    done = attack_batch(classifier, Counts(), x, y, np.arange(left), 0, 100, 100)
+    assert sizes == [size]
+    assert done["success"].shape == (left,)
 
 
 def test_ensembles_have_the_published_settings():
