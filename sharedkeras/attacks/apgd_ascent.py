@@ -6,11 +6,11 @@ import numpy as np
 from keras import ops
 
 from sharedkeras.attacks.attack import input_gradient, is_wrong, mean_logits, select
-from sharedkeras.attacks.few_sizes import shrunken
+from sharedkeras.attacks.few_sizes import least_saved, shrunken
 from sharedkeras.attacks.side_by_side import take
 
 LEAST_SAVED = 2500
-"""Gradients of one example that a smaller batch must save to be worth compiling (one to ten seconds)."""
+"""Gradients of one example that a smaller batch must save to be worth compiling, on small networks."""
 _EARLY_LOOKS = (3, 8)
 """Iterations of the first window after which broken points are dropped: most break at once."""
 
@@ -98,7 +98,8 @@ class Climber:
         """
         constants = (x, given, epsilon)
         ascent = self._begin(x, epsilon, start, state)
-        shrinking = _Shrinking(own) if own is not None else None
+        least = least_saved(self.classifier, LEAST_SAVED, 2)
+        shrinking = _Shrinking(own, least) if own is not None else None
         ends = [end for end in self.moves.checkpoints(steps) if end < steps]
         stops = {*ends, steps - 1}
         if shrinking:
@@ -212,7 +213,8 @@ class Climber:
 class _Shrinking:
     """Keeps the outcomes of the rows that have left a run, and the numbers of those still in it."""
 
-    def __init__(self, own):
+    def __init__(self, own, least_saved):
+        self.least_saved = least_saved
         self.size = len(own)
         self.rows = np.arange(self.size)
         self.own = np.array(own)
@@ -253,7 +255,7 @@ class _Shrinking:
         fooled = ops.convert_to_numpy(ascent.fooled)
         broken = self.live & np.isin(self.own, self.own[self.live & fooled])
         going = np.flatnonzero(self.live & ~broken)
-        size = shrunken(len(going), len(self.rows), steps, LEAST_SAVED)
+        size = shrunken(len(going), len(self.rows), steps, self.least_saved)
         if len(going) and size == len(self.rows):
             return ascent, constants
         values = (ascent.output, ascent.fooled, ascent.best, ascent.best_loss)

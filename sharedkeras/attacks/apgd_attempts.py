@@ -8,6 +8,7 @@ from keras import ops
 from sharedkeras import backend
 from sharedkeras.attacks.apgd_ascent import LEAST_SAVED, Outcome
 from sharedkeras.attacks.attack import select
+from sharedkeras.attacks.few_sizes import least_saved
 from sharedkeras.attacks.side_by_side import owners, plan, stack
 
 
@@ -62,7 +63,8 @@ class Attempts:
                 rows = np.flatnonzero(~ops.convert_to_numpy(self.found.fooled))
             if len(rows) == 0:
                 break
-            count, self.size = plan(len(rows), self.size, len(runs), self.steps, self.room, LEAST_SAVED)
+            least = least_saved(self.climber.classifier, LEAST_SAVED, 2)
+            count, self.size = plan(len(rows), self.size, len(runs), self.steps, self.room, least)
             outcome, state = self._some(runs[:count], rows, state)
             self._keep(outcome)
             runs = runs[count:]

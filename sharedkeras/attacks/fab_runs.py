@@ -8,11 +8,11 @@ import numpy as np
 from keras import ops
 
 from sharedkeras.attacks.attack import select
-from sharedkeras.attacks.few_sizes import shrunken
+from sharedkeras.attacks.few_sizes import least_saved, shrunken
 from sharedkeras.attacks.side_by_side import owners, plan, stack, take
 
 _LEAST_SAVED = 2500
-"""Gradients of one example that a smaller batch must save to be worth compiling."""
+"""Gradients of one example that a smaller batch must save to be worth compiling, on small networks."""
 _LOOKS = (8, 25, 50)
 """Iterations after which examples broken within their balls are dropped."""
 
@@ -94,7 +94,7 @@ class Walker:
         radii = None if radii is None else ops.convert_to_numpy(radii)
         best = [np.array(ops.convert_to_numpy(t)) for t in best]
         queries = np.zeros(len(todo), "int32")
-        size = len(todo)
+        size, least = len(todo), least_saved(self.classifier, _LEAST_SAVED, 2)
         if self.classifier.random:
             room = None  # Its draws are those of a batch, from a state that passes from run to run.
         while runs:
@@ -102,8 +102,8 @@ class Walker:
             if len(rows) == 0:
                 break
             passes = self.steps * runs[0].rivals.shape[1]
-            count, size = plan(len(rows), size, len(runs), passes, room, _LEAST_SAVED)
-            *found, spent = self._some(x, y, runs[:count], rows, size, radii)
+            count, size = plan(len(rows), size, len(runs), passes, room, least)
+            *found, spent = self._some(x, y, runs[:count], rows, size, radii, least)
             for at in range(0, len(rows) * count, len(rows)):
                 part = slice(at, at + len(rows))
                 queries[rows] += spent[part]
@@ -113,7 +113,7 @@ class Walker:
             runs = runs[count:]
         return tuple(map(ops.convert_to_tensor, best)), ops.convert_to_tensor(queries)
 
-    def _some(self, x, y, runs, rows, size, radii):
+    def _some(self, x, y, runs, rows, size, radii, least):
         """Makes runs side by side on some rows; returns what was found and passes, row by row."""
         own = owners(rows, len(runs), size)
         values = ((run.start(), x, y, run.rivals) for run in runs)
@@ -133,7 +133,7 @@ class Walker:
             broken = (own >= 0) & np.isin(own, own[broken])
             going = np.flatnonzero((own >= 0) & ~broken)
             to_go = (self.steps - end) * rivals.shape[1]
-            new = shrunken(len(going), len(numbers), to_go, _LEAST_SAVED)
+            new = shrunken(len(going), len(numbers), to_go, least)
             if len(going) and new == len(numbers):
                 continue
             left = numbers[broken]

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from sharedkeras.attacks.few_sizes import fitting, shrunken
+from sharedkeras.attacks.few_sizes import shrunken, snug
 
 
 def plan(standing, now, runs, steps, room, least_saved):
@@ -34,7 +34,7 @@ def plan(standing, now, runs, steps, room, least_saved):
     count = -(-runs // groups)
     rows = count * standing
     if rows > now:
-        return count, fitting(rows, full)
+        return count, snug(rows, full, steps * groups, least_saved)
     return count, shrunken(rows, now, steps * groups, least_saved)
 
 

@@ -12,7 +12,7 @@ from keras import ops
 from sharedkeras import backend
 from sharedkeras.attacks import square_schedule
 from sharedkeras.attacks.attack import is_wrong, mean_logits, select
-from sharedkeras.attacks.few_sizes import shrunken
+from sharedkeras.attacks.few_sizes import least_saved, shrunken
 from sharedkeras.attacks.square_proposals import Proposals
 from sharedkeras.math import random
 
@@ -20,7 +20,7 @@ _BLOCK = 64
 """Iterations whose draws are made at once: a cipher in every iteration costs more than it gives."""
 
 _LEAST_SAVED = 10_000
-"""Passes of one image that a smaller batch must save to be worth compiling."""
+"""Passes of one image that a smaller batch must save to be worth compiling, on small networks."""
 
 
 class Found(NamedTuple):
@@ -194,7 +194,8 @@ def _search(plan, engine, inputs, start, key, earlier, record):
 
     at = drawn = -1
     left = int(np.sum(~total["broken"]))
-    rows, part, found = gather(shrunken(left, len(start), plan.queries, _LEAST_SAVED))
+    least = least_saved(engine.classifier, _LEAST_SAVED, 1)
+    rows, part, found = gather(shrunken(left, len(start), plan.queries, least))
     while at < plan.queries:
         if at < 0:
             found, at = engine.first(found, part[1]), 0
@@ -213,7 +214,7 @@ def _search(plan, engine, inputs, start, key, earlier, record):
         left = int(np.sum(~ops.convert_to_numpy(found.broken)))
         if left == 0:
             break
-        size = shrunken(left, len(rows), plan.queries - at, _LEAST_SAVED)
+        size = shrunken(left, len(rows), plan.queries - at, least)
         if size < len(rows):
             _store(total, rows, found)
             state, drawn = found.state, -1

@@ -11,6 +11,7 @@ Every backend module offers the same names:
 - `barrier(x)`: `x`, not fused with what uses it.
 - `is_tracing(x)`: whether `x` belongs to a graph being traced.
 - `version()`: the framework's version string.
+- `accelerated()`: whether networks run on something faster than the CPU.
 - `devices()`, `on(device)`, `put(x, device)`: the devices of this machine, and placing work on one.
 - `deterministic()`: makes operations return the same bits each time.
 """
@@ -24,6 +25,7 @@ if _NAME == "tensorflow":
         COMPILED_LOOPS,
         MERGES_PASSES,
         TrainStep,
+        accelerated,
         barrier,
         compile,
         deterministic,
@@ -40,6 +42,7 @@ elif _NAME == "jax":
         COMPILED_LOOPS,
         MERGES_PASSES,
         TrainStep,
+        accelerated,
         barrier,
         compile,
         deterministic,
@@ -56,6 +59,7 @@ elif _NAME == "torch":
         COMPILED_LOOPS,
         MERGES_PASSES,
         TrainStep,
+        accelerated,
         barrier,
         compile,
         deterministic,
@@ -77,6 +81,7 @@ __all__ = [
     "COMPILED_LOOPS",
     "MERGES_PASSES",
     "TrainStep",
+    "accelerated",
     "barrier",
     "compile",
     "deterministic",

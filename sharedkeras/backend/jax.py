@@ -72,6 +72,11 @@ def devices():
     return jax.local_devices()
 
 
+def accelerated():
+    """Tells whether networks run on something faster than the CPU."""
+    return jax.default_backend() != "cpu"
+
+
 def on(device):
     """Returns a context in which new tensors and functions live on a device of `devices()`."""
     return jax.default_device(device)

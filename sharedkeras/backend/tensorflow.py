@@ -75,6 +75,11 @@ def devices():
     return [device.name for device in found]
 
 
+def accelerated():
+    """Tells whether networks run on something faster than the CPU."""
+    return bool(tf.config.list_logical_devices("GPU"))
+
+
 def on(device):
     """Returns a context in which new tensors and functions live on a device of `devices()`."""
     return tf.device(device)

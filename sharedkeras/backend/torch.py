@@ -64,6 +64,11 @@ def devices():
     return [None]
 
 
+def accelerated():
+    """Tells whether networks run on something faster than the CPU."""
+    return torch.cuda.is_available()
+
+
 def on(device):
     """Returns a context that changes nothing: there is one device."""
     return contextlib.nullcontext()

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from sharedkeras import backend
+from sharedkeras.models.effort import multiply_adds
 from sharedkeras.models.fold import fold
 from sharedkeras.models.functional import functional
 
@@ -90,6 +91,11 @@ class FrozenClassifier:
         x = ops.zeros((1, *self.input_shape), dtype=keras.config.floatx())
         self.compiled("probe", probe)(self.state, x)
         return any(advanced)
+
+    @functools.cached_property
+    def multiply_adds(self):
+        """The multiplications of one image's forward pass, as far as the network's layers tell."""
+        return multiply_adds(self._plain)
 
     @property
     def num_classes(self):
