@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 
 from sharedkeras import backend
 from sharedkeras.attacks import APGD
@@ -66,7 +66,7 @@ def test_a_deep_network_drops_broken_points_early():
     for work in (0, 10**12):
         classifier, sizes = FrozenClassifier(network), []
         classifier.multiply_adds = work
-        labels = np.argmax(classifier.predict(images), axis=1).astype("int32")
+        labels = np.argmax(ops.convert_to_numpy(classifier.predict(images)), axis=1).astype("int32")
         labels[::2] = 1 - labels[::2]
 
         def visit(_, adv, *__, sizes=sizes):
