@@ -24,7 +24,7 @@ FLAGS = flags.FLAGS
 
 
 def _attack(opened):
-    from sharedkeras.evaluation.named_attacks import named_attacks
+    from sharedkeras.evaluation.suites.named import named_attacks
 
     name = FLAGS.attack
     if opened.is_file:
@@ -77,8 +77,8 @@ def _craft():
 def main(_):
     """Crafts, prints the table, writes adversarial.npz, report.json and report.html."""
     app_support.import_quietly()
-    from sharedkeras.evaluation.report_text import text_table
-    from sharedkeras.evaluation.save_adversarial import save_adversarial
+    from sharedkeras.evaluation.report.save_adversarial import save_adversarial
+    from sharedkeras.evaluation.report.text import text_table
 
     try:
         opened, attack, report = _craft()

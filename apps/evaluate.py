@@ -63,10 +63,10 @@ def _names(is_file):
 def _judge(opened):
     from sharedkeras import data, evaluation
     from sharedkeras.evaluation.black_box import black_box
-    from sharedkeras.evaluation.bounded_above import bounded_above
-    from sharedkeras.evaluation.default_epsilon import default_epsilon
-    from sharedkeras.evaluation.named_attacks import named_attacks
-    from sharedkeras.evaluation.with_sanity import with_sanity
+    from sharedkeras.evaluation.checks.upper_bound import bounded_above
+    from sharedkeras.evaluation.sanity import with_sanity
+    from sharedkeras.evaluation.suites.named import named_attacks
+    from sharedkeras.evaluation.suites.paper import default_epsilon
 
     network, dataset = opened.network, opened.dataset
     names, is_autoattack = _names(opened.is_file)
@@ -147,7 +147,7 @@ def main(_):
     """Judges, prints the table, writes report.json and report.html."""
     app_support.import_quietly()
     from sharedkeras import evaluation
-    from sharedkeras.evaluation.report_text import text_table
+    from sharedkeras.evaluation.report.text import text_table
 
     run = None
     try:

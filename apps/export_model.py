@@ -108,7 +108,7 @@ def export_network(
     """
     import export
     import zoo
-    from export.placement import size_of
+    from export.writing.placement import size_of
 
     network = zoo.find(source, weights=weights)
     name, directory, known_dataset = find_origin(source)

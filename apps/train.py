@@ -108,7 +108,7 @@ def _announce(recipe, run_dir):
 
 def _evaluate(recipe, run_dir, weights, clock):
     from sharedkeras import data, evaluation
-    from sharedkeras.evaluation.report_text import text_table
+    from sharedkeras.evaluation.report.text import text_table
     from sharedkeras.models import load_network
 
     test = data.load(recipe.dataset, "test", data_dir=FLAGS.data_dir, download=FLAGS.download)

@@ -25,8 +25,8 @@ from keras import ops
 import sharedkeras
 from sharedkeras import backend, evaluation, losses
 from sharedkeras.attacks import APGD, FAB, Square
-from sharedkeras.attacks.attack import input_gradient
 from sharedkeras.models import FrozenClassifier
+from sharedkeras.models.classifiers.gradients import input_gradient
 
 
 def to_torch(network):

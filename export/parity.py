@@ -68,7 +68,7 @@ def check_parity(network, path, x, *, select=None, tolerance=TOLERANCE):
         FileNotFoundError: if there is no file.
         ValueError: if `x` or the network is not what the file was made for.
     """
-    from export.precision import full_precision  # Late: these import Keras.
+    from export.precision import full_precision
     from export.signature import describe, reference_logits
 
     if tolerance <= 0:

@@ -1,6 +1,6 @@
 """Export to ONNX."""
 
-from export.pipeline import export_network
+from export.writing.pipeline import export_network
 
 OPSETS = range(15, 19)  # tf2onnx 1.17 fails above 18; below 15 is older than any runtime needs.
 

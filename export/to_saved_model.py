@@ -1,6 +1,6 @@
 """Export to TensorFlow's SavedModel."""
 
-from export.pipeline import export_network
+from export.writing.pipeline import export_network
 
 
 def saved_model(network, path, *, class_names=None, x=None, select=None, overwrite=False):

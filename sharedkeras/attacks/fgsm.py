@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from sharedkeras.attacks.attack import Attack, need_positive
+from sharedkeras.arguments import need_positive
+from sharedkeras.attacks.attack import Attack
 from sharedkeras.attacks.pgd import PGD
 from sharedkeras.math import norms
 

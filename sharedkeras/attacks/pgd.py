@@ -7,22 +7,11 @@ import keras
 from keras import ops
 
 from sharedkeras import losses
-from sharedkeras.attacks.attack import (
-    Attack,
-    AttackResult,
-    clip_to_image,
-    input_gradient,
-    is_wrong,
-    mean_logits,
-    need_count,
-    need_one_of,
-    need_positive,
-    prepare,
-    radius,
-    select,
-    success_and_distance,
-)
+from sharedkeras.arguments import need_count, need_one_of, need_positive
+from sharedkeras.attacks.attack import Attack, AttackResult, prepare, radius
+from sharedkeras.attacks.verdict import clip_to_image, is_wrong, select, success_and_distance
 from sharedkeras.math import norms, random
+from sharedkeras.models.classifiers.gradients import input_gradient, mean_logits
 
 _STARTS = ("uniform", "gaussian", None)
 _GAUSSIAN_SCALE = 0.001  # The start of the official TRADES and MART code.

@@ -1,16 +1,19 @@
 """Robustness evaluation: attacks on a network, what is left of its accuracy, and how sure."""
 
 from sharedkeras.evaluation import sanity
+from sharedkeras.evaluation.autoattack import autoattack
 from sharedkeras.evaluation.autoattack_on_ray import autoattack_on_ray
 from sharedkeras.evaluation.black_box import black_box
-from sharedkeras.evaluation.cascade import autoattack, ensemble
 from sharedkeras.evaluation.craft import craft
 from sharedkeras.evaluation.evaluate import evaluate
-from sharedkeras.evaluation.named_attacks import named_attacks
-from sharedkeras.evaluation.paper_attacks import paper_attacks, paper_epsilon
-from sharedkeras.evaluation.provenance import versions, weights_digest
-from sharedkeras.evaluation.report import Finding, Report, merge
+from sharedkeras.evaluation.judging.provenance import versions, weights_digest
+from sharedkeras.evaluation.merge import merge
+from sharedkeras.evaluation.report.finding import Finding
+from sharedkeras.evaluation.report.report import Report
 from sharedkeras.evaluation.stochastic import stochastic
+from sharedkeras.evaluation.suites.ensemble import ensemble
+from sharedkeras.evaluation.suites.named import named_attacks
+from sharedkeras.evaluation.suites.paper import paper_attacks, paper_epsilon
 from sharedkeras.evaluation.transfer import transfer
 
 __all__ = [

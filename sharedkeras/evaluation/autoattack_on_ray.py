@@ -22,10 +22,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from sharedkeras.attacks.attack import need_count, need_positive
+from sharedkeras.arguments import need_count, need_positive
 from sharedkeras.data import check_images, check_labels
-from sharedkeras.evaluation.cascade import autoattack
-from sharedkeras.evaluation.report import merge
+from sharedkeras.evaluation.autoattack import autoattack
+from sharedkeras.evaluation.merge import merge
 from sharedkeras.files import save_network
 from sharedkeras.models import FrozenClassifier
 

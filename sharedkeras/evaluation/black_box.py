@@ -1,8 +1,8 @@
 """The part of AutoAttack that needs no gradients."""
 
 from sharedkeras.attacks import Square
-from sharedkeras.evaluation.bounded_above import bounded_above
-from sharedkeras.evaluation.cascade import autoattack
+from sharedkeras.evaluation.autoattack import autoattack
+from sharedkeras.evaluation.checks.upper_bound import bounded_above
 
 
 def black_box(

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 from sharedkeras.attacks import FAB, CarliniWagner
 from sharedkeras.attacks import attack as attack_base
-from sharedkeras.evaluation.bounded_above import bounded_above
-from sharedkeras.evaluation.judge import judge
+from sharedkeras.evaluation.checks.upper_bound import bounded_above
+from sharedkeras.evaluation.judging.judge import judge
 
 _NEAREST = (CarliniWagner, FAB)
 

@@ -1,8 +1,8 @@
 """Accuracy under attacks, each on its own."""
 
 from sharedkeras.attacks import APGD
-from sharedkeras.evaluation.judge import judge
-from sharedkeras.evaluation.report import Finding
+from sharedkeras.evaluation.judging.judge import judge
+from sharedkeras.evaluation.report.finding import Finding
 
 _UPPER_BOUND = Finding(
     "upper-bound",

@@ -3,15 +3,17 @@
 import keras
 import numpy as np
 
+from sharedkeras.arguments import need_count, need_positive
 from sharedkeras.attacks import attack as attack_base
-from sharedkeras.attacks.attack import need_count, need_positive
 from sharedkeras.data import check_images, check_labels
-from sharedkeras.evaluation.cascade import autoattack, ensemble
-from sharedkeras.evaluation.checks_after import refreshed
-from sharedkeras.evaluation.progress import Progress
-from sharedkeras.evaluation.provenance import versions, weights_digest
-from sharedkeras.evaluation.report import Finding, Report
-from sharedkeras.evaluation.stochastic_candidates import Candidates, Sampler
+from sharedkeras.evaluation.autoattack import autoattack
+from sharedkeras.evaluation.checks.after import refreshed
+from sharedkeras.evaluation.judging.candidates import Candidates, Sampler
+from sharedkeras.evaluation.judging.progress import Progress
+from sharedkeras.evaluation.judging.provenance import versions, weights_digest
+from sharedkeras.evaluation.report.finding import Finding
+from sharedkeras.evaluation.report.report import Report
+from sharedkeras.evaluation.suites.ensemble import ensemble
 from sharedkeras.models import FrozenClassifier
 
 _LEAST_SAMPLES = 32

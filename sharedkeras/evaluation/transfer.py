@@ -8,9 +8,9 @@ from keras import ops
 
 from sharedkeras.attacks import AttackResult, Square
 from sharedkeras.attacks import attack as attack_base
-from sharedkeras.attacks.attack import is_wrong, success_and_distance
-from sharedkeras.evaluation.judge import judge
-from sharedkeras.evaluation.provenance import weights_digest
+from sharedkeras.attacks.verdict import is_wrong, success_and_distance
+from sharedkeras.evaluation.judging.judge import judge
+from sharedkeras.evaluation.judging.provenance import weights_digest
 from sharedkeras.math import norms
 from sharedkeras.models import FrozenClassifier, as_classifier
 

@@ -14,7 +14,11 @@ attack", 2020.
 import keras
 from keras import ops
 
+from sharedkeras import backend
+from sharedkeras.math import norms
+
 _L2_SMALLEST = 1e-8  # Weights up to here count as zero in L2, as in the authors' code.
+_L1_HALVINGS = 40  # Enough for float32; the exact level follows from the coordinates it settles.
 _HALVINGS = {"float32": 26, "float64": 55}  # Two more than the type has bits.
 
 
@@ -148,3 +152,52 @@ def _root(need, slope, full, free):
 
     start = newton(ops.zeros_like(need), None)
     return ops.while_loop(lambda _, moving: moving, newton, start)[0]
+
+
+def project_to_ball_and_box(x, point, epsilon):
+    """Projects points onto the intersection of an L1 ball and [0, 1].
+
+    The nearest point moves every coordinate by the same amount towards the image, stopping there:
+
+        d_i = clip(sign(t_i) max(|t_i| - level, 0), -x_i, 1 - x_i),  t = point - x
+
+    with the smallest level at least 0 for which |d|_1 is at most epsilon.
+
+    Args:
+        x: `(batch, H, W, C)` images in [0, 1], the balls' centres.
+        point: `(batch, H, W, C)` tensor.
+        epsilon: `(batch,)` radii.
+
+    Returns:
+        `(batch, H, W, C)` tensor in [0, 1].
+
+    Reference: F. Croce, M. Hein, "Mind the box: l1-APGD for sparse adversarial attacks on image
+        classifiers", 2021, Proposition 2.1.
+    """
+    axes = (1, 2, 3)
+    shift = point - x
+    size = ops.abs(shift)
+    room = ops.where(shift > 0, 1.0 - x, x)
+
+    def moved(level):
+        return ops.minimum(ops.maximum(size - norms.per_example(level, x), 0.0), room)
+
+    def halve(_, bounds):
+        low, high = bounds
+        middle = 0.5 * (low + high)
+        over = ops.sum(moved(middle), axis=axes) > epsilon
+        return ops.where(over, middle, low), ops.where(over, high, middle)
+
+    low, high = ops.zeros_like(epsilon), ops.max(size, axis=axes)
+    low, high = backend.repeat(_L1_HALVINGS, halve, (low, high))
+    # Between breakpoints |d|_1 is linear in the level, which the coordinates in motion give exactly.
+    level = norms.per_example(high, x)
+    free = ops.logical_and(size > level, size - level < room)
+    full = ops.logical_and(size > level, size - level >= room)
+    count = ops.sum(ops.cast(free, x.dtype), axis=axes)
+    spent = ops.sum(ops.where(free, size, 0.0) + ops.where(full, room, 0.0), axis=axes)
+    exact = (spent - epsilon) / ops.maximum(count, 1.0)
+    level = ops.where(count > 0, ops.minimum(ops.maximum(exact, low), high), high)
+    fits = ops.sum(moved(ops.zeros_like(level)), axis=axes) <= epsilon
+    level = ops.where(fits, ops.zeros_like(level), level)
+    return ops.clip(x + ops.sign(shift) * moved(level), 0.0, 1.0)

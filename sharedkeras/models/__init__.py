@@ -1,9 +1,9 @@
 """Networks: plain functional Keras models, images in [0, 1] in, logits out."""
 
 from sharedkeras.models.build import build, latent_dim_of, names
-from sharedkeras.models.callable import CallableClassifier, as_classifier
+from sharedkeras.models.classifiers.callable import CallableClassifier, as_classifier
+from sharedkeras.models.classifiers.frozen import FrozenClassifier
 from sharedkeras.models.cnn import cnn
-from sharedkeras.models.frozen import FrozenClassifier
 from sharedkeras.models.load_network import load_network
 from sharedkeras.models.resnet import resnet18
 from sharedkeras.models.wide_resnet import wide_resnet

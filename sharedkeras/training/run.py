@@ -12,10 +12,10 @@ import numpy as np
 from keras import ops
 
 from sharedkeras import backend, data
-from sharedkeras.attacks.attack import input_gradient
 from sharedkeras.files import save_network, write_atomically
 from sharedkeras.losses import cross_entropy
 from sharedkeras.models import FrozenClassifier
+from sharedkeras.models.classifiers.gradients import input_gradient
 from sharedkeras.training import callbacks, checkpoint
 from sharedkeras.training.schedules import StepDecay
 from sharedkeras.training.trainer import RobustTrainer

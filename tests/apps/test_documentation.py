@@ -41,7 +41,7 @@ def test_judging_page(number, tmp_path, monkeypatch, capsys):
 
 def test_judging_page_tells_every_finding():
     found, variable = set(), re.compile("zero-gradient.*|.*-stronger")
-    for path in (ROOT / "sharedkeras" / "evaluation").glob("*.py"):
+    for path in (ROOT / "sharedkeras" / "evaluation").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "Finding":
                 found |= {a.value for a in node.args[:1] if isinstance(a, ast.Constant)}

@@ -6,10 +6,11 @@ import pytest
 from keras import layers, ops
 
 from sharedkeras import backend, losses
-from sharedkeras.attacks.apgd import APGD, effective_loss
-from sharedkeras.attacks.apgd_momentum import checkpoints
-from sharedkeras.attacks.apgd_sparse import SparseMoves, project_to_ball_and_box
+from sharedkeras.attacks.apgd.apgd import APGD, effective_loss
+from sharedkeras.attacks.apgd.momentum import checkpoints
+from sharedkeras.attacks.apgd.sparse import SparseMoves
 from sharedkeras.math import norms
+from sharedkeras.math.projections import project_to_ball_and_box
 from sharedkeras.models import FrozenClassifier
 
 EPSILON = {"linf": 0.03, "l2": 0.2, "l1": 0.8}

@@ -8,9 +8,9 @@ import pytest
 from keras import ops
 from support.golden import EPSILON, M1, M2, images, reference
 
-from sharedkeras.attacks.apgd import APGD
+from sharedkeras.attacks.apgd.apgd import APGD
 from sharedkeras.models import FrozenClassifier
-from sharedkeras.models.fold import fold
+from sharedkeras.models.classifiers.fold import fold
 
 L2_EPSILON = 0.5
 NETWORKS = {"M1": M1, "M2": M2}

@@ -9,7 +9,7 @@ import pytest
 from keras import layers, ops
 
 from sharedkeras import backend
-from sharedkeras.attacks.carlini_wagner import CarliniWagner
+from sharedkeras.attacks.carlini_wagner.carlini_wagner import CarliniWagner
 from sharedkeras.models import FrozenClassifier
 
 SHAPE = (3, 4, 2)

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 from support.golden import M1, M2, clean_logits, images, reference
 
-from sharedkeras.attacks.carlini_wagner import CarliniWagner
+from sharedkeras.attacks.carlini_wagner.carlini_wagner import CarliniWagner
 from sharedkeras.models import FrozenClassifier
 
 RATE = {"M1": 0.003, "M2": 0.01}

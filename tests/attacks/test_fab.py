@@ -8,7 +8,7 @@ import pytest
 from keras import layers, ops
 
 from sharedkeras import backend
-from sharedkeras.attacks.fab import FAB
+from sharedkeras.attacks.fab.fab import FAB
 from sharedkeras.math import norms
 from sharedkeras.models import FrozenClassifier
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from sharedkeras.attacks.fab import FAB
+from sharedkeras.attacks.fab.fab import FAB
 from sharedkeras.models import FrozenClassifier
 
 networks = pytest.importorskip("support.golden", reason="needs the reference networks")

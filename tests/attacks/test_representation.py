@@ -11,8 +11,8 @@ from keras import ops
 from scipy import optimize
 
 from sharedkeras import backend, evaluation, objectives, training
-from sharedkeras.attacks import lock_step, projected_lbfgs
-from sharedkeras.attacks.representation import Representation
+from sharedkeras.attacks.representation import lbfgs_graph, lbfgs_scipy
+from sharedkeras.attacks.representation.representation import Representation
 from sharedkeras.layers import GaussianStochastic
 from sharedkeras.models import FrozenClassifier
 
@@ -163,7 +163,7 @@ def test_lock_step_is_scipy_on_each_row_alone():
         pairs = [quartic(centres[row])(point) for row, point in zip(rows, points, strict=True)]
         return [v for v, _ in pairs], np.stack([g for _, g in pairs])
 
-    points, values, counts = lock_step.minimise(evaluate, starts, low, high, steps=9, history=5)
+    points, values, counts = lbfgs_scipy.minimise(evaluate, starts, low, high, steps=9, history=5)
     for i, centre in enumerate(centres):
         alone = optimize.minimize(
             lambda p, c=centre: tuple(np.ravel(t) if np.ndim(t) else t for t in quartic(c.ravel())(p)),
@@ -190,10 +190,10 @@ def test_lock_step_passes_errors_on_and_ends_its_threads():
 
     box = np.ones((4, 2))
     with pytest.raises(RuntimeError, match="no memory"):
-        lock_step.minimise(fails, 0 * box, -box, box, steps=5, history=3)
+        lbfgs_scipy.minimise(fails, 0 * box, -box, box, steps=5, history=3)
 
     with pytest.raises(ValueError, match="bound"):
-        lock_step.minimise(fails, 0 * box, box, -box, steps=5, history=3)
+        lbfgs_scipy.minimise(fails, 0 * box, box, -box, steps=5, history=3)
     assert threading.active_count() == before
 
 
@@ -280,9 +280,7 @@ def test_projected_lbfgs_never_rises():
         return value, 2 * d + 1.2 * d**3
 
     def solve(start, steps):
-        return projected_lbfgs.minimise(
-            evaluate, start, start - box, start + box, steps=steps, history=3
-        )
+        return lbfgs_graph.minimise(evaluate, start, start - box, start + box, steps=steps, history=3)
 
     start = ops.zeros_like(centres)
     values = [numpy(evaluate(start)[0])]

@@ -9,8 +9,8 @@ import pytest
 from keras import layers, ops
 
 from sharedkeras import backend
-from sharedkeras.attacks import square_proposals, square_schedule
-from sharedkeras.attacks.square import Square
+from sharedkeras.attacks.square import proposals, schedule
+from sharedkeras.attacks.square.square import Square
 from sharedkeras.models import CallableClassifier, FrozenClassifier
 
 RADIUS = {"linf": 0.1, "l2": 0.6, "l1": 4.0}
@@ -53,13 +53,13 @@ def sizes(norm, d):
 @pytest.mark.parametrize("name", ["autoattack", "rescaled"])
 def test_schedule_is_that_of_the_official_code(golden, queries, name):
     with np.load(golden / "square_schedule.npz") as want:
-        levels = square_schedule.levels(queries, 0.8, name == "rescaled")
+        levels = schedule.levels(queries, 0.8, name == "rescaled")
         run = f"nq{queries}_{name}"
         np.testing.assert_array_equal([first for first, _ in levels], want[f"{run}_iter"])
         np.testing.assert_allclose([share for _, share in levels], want[f"{run}_p"])
         for data, size in (("mnist", 28), ("cifar", 32)):
             for norm in ("linf", "l2"):
-                sides = [square_proposals.get(norm).side(share, size, size) for _, share in levels]
+                sides = [proposals.get(norm).side(share, size, size) for _, share in levels]
                 np.testing.assert_array_equal(sides, want[f"{run}_side_{norm}_{data}"])
 
 
@@ -68,24 +68,24 @@ def test_patterns_are_those_of_the_official_code(golden):
         for name in want.files:
             if name.startswith("eta_rect_"):
                 rows, columns = map(int, name.removeprefix("eta_rect_").split("x"))
-                np.testing.assert_allclose(square_schedule.bump(rows, columns), want[name], atol=1e-6)
+                np.testing.assert_allclose(schedule.bump(rows, columns), want[name], atol=1e-6)
             elif name.startswith("eta_untransposed_s"):
                 side = int(name.removeprefix("eta_untransposed_s"))
-                np.testing.assert_allclose(square_schedule.eta(side), want[name], atol=1e-6)
+                np.testing.assert_allclose(schedule.eta(side), want[name], atol=1e-6)
 
 
 @pytest.mark.parametrize("side", range(1, 12))
 def test_every_pattern_has_unit_size(side):
-    assert np.sum(square_schedule.eta(side) ** 2) == pytest.approx(1)
-    assert np.sum(np.abs(square_schedule.eta(side, "l1"))) == pytest.approx(1)
+    assert np.sum(schedule.eta(side) ** 2) == pytest.approx(1)
+    assert np.sum(np.abs(schedule.eta(side, "l1"))) == pytest.approx(1)
 
 
 def test_pattern_of_l1_falls_with_the_fourth_power():
     # Around the centre 1 + 1/16, then 1/16 alone; both are of one square 3 x 3.
     want = np.full((3, 3), 1 / 16)
     want[1, 1] += 1
-    np.testing.assert_allclose(square_schedule.bump(3, 3, "l1"), want / want.sum())
-    np.testing.assert_allclose(square_schedule.bump(3, 3)[0, 0], 0.25 / np.sqrt(8 / 16 + 1.25**2))
+    np.testing.assert_allclose(schedule.bump(3, 3, "l1"), want / want.sum())
+    np.testing.assert_allclose(schedule.bump(3, 3)[0, 0], 0.25 / np.sqrt(8 / 16 + 1.25**2))
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -176,10 +176,10 @@ def test_any_image_size_and_two_classes(norm, shape, classes):
 def test_windows_reach_the_last_row_and_column():
     shape, index = (6, 6, 1), np.arange(64, dtype="int32")
     x = ops.convert_to_tensor(np.full((64, *shape), 0.5, "float32"))
-    proposals = square_proposals.get("linf")
+    plan = proposals.get("linf")
     corners = ops.convert_to_tensor(np.stack([index % 5, index % 5], 1))  # 0 .. h - s
     signs = ops.convert_to_tensor(np.ones((64, 2), "float32"))
-    moved = proposals.change(x, x, 0.1, corners, signs, ops.convert_to_tensor(0, dtype="int32"), (2,))
+    moved = plan.change(x, x, 0.1, corners, signs, ops.convert_to_tensor(0, dtype="int32"), (2,))
     changed = numpy(moved)[:, :, :, 0] > 0.5
     assert (changed.sum((1, 2)) == 4).all()
     assert changed[:, -1, -1].any() and changed[:, 0, 0].any()

@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 from support.golden import EPSILON, M1, M2, clean_logits, images
 
-from sharedkeras.attacks.square import Square
+from sharedkeras.attacks.square.square import Square
 from sharedkeras.models import FrozenClassifier
 
 

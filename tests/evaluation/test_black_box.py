@@ -8,7 +8,7 @@ from sharedkeras import evaluation
 from sharedkeras.attacks import Square
 from sharedkeras.evaluation import Finding, Report
 from sharedkeras.evaluation.black_box import black_box
-from sharedkeras.evaluation.bounded_above import bounded_above
+from sharedkeras.evaluation.checks.upper_bound import bounded_above
 
 WEIGHTS = np.random.default_rng(0).normal(size=(36, 4)).astype("float32")
 

@@ -11,7 +11,7 @@ from sharedkeras import evaluation
 from sharedkeras.attacks import FAB, PGD, CarliniWagner, Square
 from sharedkeras.evaluation import Report
 from sharedkeras.evaluation.craft import craft
-from sharedkeras.evaluation.save_adversarial import save_adversarial
+from sharedkeras.evaluation.report.save_adversarial import save_adversarial
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sharedkeras import backend
-from sharedkeras.evaluation.spread import Spread
+from sharedkeras.evaluation.judging.devices import Spread
 from sharedkeras.models import CallableClassifier
 
 SCRIPT = """
@@ -85,7 +85,7 @@ def three(monkeypatch):
 
     monkeypatch.setattr(backend, "devices", lambda: ["a", "b", "c"])
     monkeypatch.setattr(backend, "on", lambda device: contextlib.nullcontext())
-    monkeypatch.setattr("sharedkeras.evaluation.spread.FrozenClassifier", Several)
+    monkeypatch.setattr("sharedkeras.evaluation.judging.devices.FrozenClassifier", Several)
     return Several()
 
 

@@ -9,9 +9,9 @@ from keras import ops
 
 from sharedkeras import evaluation
 from sharedkeras.attacks import APGD, FAB, FGSM, PGD, AttackResult, Square
-from sharedkeras.evaluation.attack_batch import attack_batch
-from sharedkeras.evaluation.batches import bucket
-from sharedkeras.models.callable import CallableClassifier
+from sharedkeras.evaluation.judging.attack_batch import attack_batch
+from sharedkeras.evaluation.judging.batches import bucket
+from sharedkeras.models.classifiers.callable import CallableClassifier
 
 ATTACKS = {
     "fgsm": FGSM(epsilon=0.1),

@@ -4,8 +4,8 @@ import pytest
 
 from sharedkeras.attacks import FGSM, PGD, Square
 from sharedkeras.evaluation import ensemble, paper_attacks, paper_epsilon
-from sharedkeras.evaluation.default_epsilon import default_epsilon
-from sharedkeras.evaluation.named_attacks import named_attacks
+from sharedkeras.evaluation.suites.named import named_attacks
+from sharedkeras.evaluation.suites.paper import default_epsilon
 
 PAPER = ["fgsm", "pgd20", "cw", "cw-search"]
 

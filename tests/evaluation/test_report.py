@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from sharedkeras.evaluation.report import Finding, Report
+from sharedkeras.evaluation.report.finding import Finding
+from sharedkeras.evaluation.report.report import Report
 
 
 def random_flags(rng, n, names=("a", "b", "c"), cascade=False):

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sharedkeras.evaluation.report import Finding, Report
-from sharedkeras.evaluation.report_charts import linear_ticks, log_ticks, training_panels
-from sharedkeras.evaluation.report_html import read_history, render
-from sharedkeras.evaluation.report_pictures import amplification, choose, data_uri, perturbation_picture
+from sharedkeras.evaluation.report.charts import linear_ticks, log_ticks, training_panels
+from sharedkeras.evaluation.report.finding import Finding
+from sharedkeras.evaluation.report.html import read_history, render
+from sharedkeras.evaluation.report.pictures import amplification, choose, data_uri, perturbation_picture
+from sharedkeras.evaluation.report.report import Report
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 EVIL = "<b onclick='x()'>\"&amp;</b>"

@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from sharedkeras.evaluation.report import Finding, Report
-from sharedkeras.evaluation.report_json import plain
+from sharedkeras.evaluation.report.finding import Finding
+from sharedkeras.evaluation.report.json_format import plain
+from sharedkeras.evaluation.report.report import Report
 
 
 @dataclasses.dataclass(frozen=True)

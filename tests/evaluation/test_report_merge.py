@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from sharedkeras.evaluation.report import Finding, Report, merge
+from sharedkeras.evaluation.merge import merge
+from sharedkeras.evaluation.report.finding import Finding
+from sharedkeras.evaluation.report.report import Report
 
 N = 23
 

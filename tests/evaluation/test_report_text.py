@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sharedkeras.evaluation.report import Report, text_table
-from sharedkeras.evaluation.report_text import percent, wilson
+from sharedkeras.evaluation.report import Report
+from sharedkeras.evaluation.report.text import percent, text_table, wilson
 
 
 @pytest.mark.parametrize("n", [1, 2, 10, 333, 10000])

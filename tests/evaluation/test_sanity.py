@@ -11,7 +11,8 @@ from support.golden import M1, M2, images
 from sharedkeras import evaluation
 from sharedkeras.attacks import APGD, FGSM, PGD, Square
 from sharedkeras.evaluation import Finding, sanity
-from sharedkeras.evaluation.checks_gradients import judge_end, judge_way, loss_of, softened
+from sharedkeras.evaluation.checks.gradient_counts import loss_of
+from sharedkeras.evaluation.checks.gradients import judge_end, judge_way, softened
 from sharedkeras.layers import GaussianStochastic
 from sharedkeras.models import CallableClassifier, FrozenClassifier
 

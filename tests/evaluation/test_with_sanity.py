@@ -8,7 +8,7 @@ from keras import ops
 from sharedkeras import evaluation
 from sharedkeras.attacks import APGD
 from sharedkeras.evaluation import Finding
-from sharedkeras.evaluation.with_sanity import with_sanity
+from sharedkeras.evaluation.sanity import with_sanity
 
 
 class Turned(keras.layers.Layer):

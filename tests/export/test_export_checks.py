@@ -9,8 +9,8 @@ from onnx import TensorProto, helper
 
 import export
 from export.contract import Contract, from_properties, to_properties
-from export.determinism import check_onnx, check_tensorflow, layer_of
-from export.placement import check_target, placing, size_of
+from export.writing.determinism import check_onnx, check_tensorflow, layer_of
+from export.writing.placement import check_target, placing, size_of
 
 
 @pytest.fixture(params=["onnx", "saved_model"])
@@ -78,7 +78,7 @@ def test_missing_package_is_named(write, tmp_path, monkeypatch):
 
 
 def test_layers_of_a_script_are_refused_where_a_process_is_started(tmp_path, monkeypatch):
-    from export.worker import write_in_subprocess
+    from export.writing.worker import write_in_subprocess
 
     monkeypatch.setattr(Doubled, "__module__", "__main__")
     with pytest.raises(ValueError, match="put them into a module"):
@@ -184,7 +184,7 @@ def test_placing_a_directory(tmp_path):
 
 
 def test_directory_comes_back_when_the_rename_fails(tmp_path, monkeypatch):
-    from export import placement
+    from export.writing import placement
 
     path = tmp_path / "model"
     path.mkdir()

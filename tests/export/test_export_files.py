@@ -230,7 +230,7 @@ def test_missing_and_foreign_files(files, tmp_path):
 
 
 def test_failed_parity_leaves_nothing(files, form, tmp_path, monkeypatch):
-    from export import pipeline
+    from export.writing import pipeline
 
     def write_earlier_weights(network, path, **job):
         copy = shutil.copytree if form == "saved_model" else shutil.copy

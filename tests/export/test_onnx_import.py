@@ -8,11 +8,11 @@ from keras import layers, ops
 from onnx import TensorProto, helper, numpy_helper
 
 import export
-from export import onnx_elementwise
+from export.onnx_import import elementwise
 from sharedkeras import evaluation, losses
 from sharedkeras.attacks import APGD
-from sharedkeras.attacks.attack import input_gradient
 from sharedkeras.models import FrozenClassifier
+from sharedkeras.models.classifiers.gradients import input_gradient
 
 SHAPE = (9, 8, 3)
 CHANNELS = 6
@@ -268,9 +268,7 @@ def test_another_output(tmp_path):
 def test_a_network_with_other_logits_is_not_returned(tmp_path, monkeypatch):
     path = tmp_path / "other.onnx"
     write(path, *chain(("Relu", [], {})))
-    monkeypatch.setitem(
-        onnx_elementwise._ACTIVATIONS, "Relu", lambda _: layers.ReLU(negative_slope=0.01)
-    )
+    monkeypatch.setitem(elementwise._ACTIVATIONS, "Relu", lambda _: layers.ReLU(negative_slope=0.01))
     with pytest.raises(ValueError, match="does not give the file's logits"):
         export.from_onnx(path, input_shape=SHAPE)
 

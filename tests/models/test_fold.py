@@ -8,9 +8,9 @@ from support.golden import M2, clean_logits, images
 
 from sharedkeras import backend, evaluation, models
 from sharedkeras.attacks import PGD
-from sharedkeras.evaluation import attack_batch as module
+from sharedkeras.evaluation.judging import attack_batch as module
 from sharedkeras.models import FrozenClassifier
-from sharedkeras.models.fold import fold
+from sharedkeras.models.classifiers.fold import fold
 
 
 def numpy(x):

@@ -8,7 +8,7 @@ from keras import layers, ops
 from sharedkeras import backend, evaluation
 from sharedkeras.attacks import APGD
 from sharedkeras.models import FrozenClassifier
-from sharedkeras.models.functional import functional
+from sharedkeras.models.classifiers.functional import functional
 
 SHAPE = (6, 5, 2)
 

@@ -1,0 +1,1 @@
+"""Keras networks as SavedModel and ONNX files."""

@@ -1,0 +1,234 @@
+"""Auto-PGD, the attack whose step size finds itself."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import ClassVar
+
+import keras
+from keras import ops
+
+from sharedkeras import losses
+from sharedkeras.arguments import need_count, need_one_of, need_positive
+from sharedkeras.attacks.apgd.ascent import Climber
+from sharedkeras.attacks.apgd.attempts import Attempts
+from sharedkeras.attacks.apgd.momentum import MomentumMoves
+from sharedkeras.attacks.apgd.sparse import SparseMoves
+from sharedkeras.attacks.attack import Attack, AttackResult, prepare, radius
+from sharedkeras.attacks.verdict import is_wrong, select, success_and_distance
+from sharedkeras.math import norms, random
+from sharedkeras.models.classifiers.gradients import logits_of
+
+_LOSSES = ("ce", "dlr", "dlr-targeted", "margin")
+_MOVES = {"linf": MomentumMoves("linf"), "l2": MomentumMoves("l2"), "l1": SparseMoves()}
+
+
+def _margin_targeted(y, target, logits):
+    picked = [
+        ops.take_along_axis(logits, ops.cast(k, "int32")[:, None], axis=-1)[:, 0] for k in (target, y)
+    ]
+    return picked[0] - picked[1]
+
+
+_TARGETED = {"dlr-targeted": losses.dlr_targeted, "margin-targeted": _margin_targeted}
+
+
+def effective_loss(attack, num_classes):
+    """Names the loss that an attack climbs on a network of so many classes.
+
+    DLR needs three classes and its targeted form four; below, the difference of logits without a
+    denominator stands in.
+
+    Args:
+        attack: `APGD`.
+        num_classes: int.
+
+    Returns:
+        "ce", "dlr", "dlr-targeted", "margin", "margin-targeted", or the attack's own callable.
+    """
+    return _fitting(attack.loss, num_classes)
+
+
+def _fitting(loss, num_classes):
+    if loss == "dlr-targeted" and num_classes < 4:
+        return "margin-targeted"
+    if loss == "dlr" and num_classes < 3:
+        return "margin"
+    return loss
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class APGD(Attack):
+    """Projected ascent with momentum, whose step halves itself where it does not pay.
+
+    It needs no step size: the first is twice the radius, and at checkpoints that grow closer an example
+    that oscillates or is stuck halves its own and returns to its best iterate. This is the official
+    AutoAttack's variant to the letter, for its numbers are what is published: `at most` a share `rho` of
+    raising iterations halves, the momentum survives a return to the best iterate, the first iteration's
+    loss is compared with 0, and the latest misclassified iterate is returned, not the one of the largest
+    loss.
+
+    The loss "dlr-targeted" runs once towards each of the classes ranked 2 to `targets` + 1 by the clean
+    logits; any misclassification is a success, and each run sees only the examples that withstood the
+    ones before. Restarts nest inside ranks.
+
+    In L1 the moves are those of `SparseMoves`: sparse, without momentum, in three shrinking balls.
+
+    Args:
+        norm: "linf", "l2" or "l1".
+        epsilon: float above 0, the ball's size in units of an image in [0, 1].
+        steps: int, at least 1.
+        loss: "ce", "dlr", "dlr-targeted", "margin", or `loss(y, logits) -> (batch,)`. With fewer than 4
+            classes targeted DLR, with fewer than 3 DLR is replaced by the difference of logits.
+        restarts: int, at least 1, random starts; each sees only the examples still unbroken.
+        targets: int, at least 1, target classes of "dlr-targeted"; at most the number of wrong classes
+            are used.
+        rho: float in (0, 1), the share of a window's iterations that must raise the loss.
+        eot_samples: int, draws of a randomised network for each gradient; loss and logits are averaged
+            over the same draws. (The official code takes both from the last draw.)
+
+    Raises:
+        ValueError: if a value is out of range.
+
+    Reference: F. Croce, M. Hein, "Reliable evaluation of adversarial robustness with an ensemble of
+        diverse parameter-free attacks", 2020.
+    """
+
+    norm: str = "linf"
+    epsilon: float = 8 / 255
+    steps: int = 100
+    loss: str | Callable = "ce"
+    restarts: int = 1
+    targets: int = 9
+    rho: float = 0.75
+    eot_samples: int = 1
+
+    side_by_side: ClassVar[bool] = True
+
+    def __post_init__(self):
+        """Checks every value, so that a wrong one is seen before any work."""
+        norms.get(self.norm)
+        if not callable(self.loss):
+            need_one_of(_LOSSES, loss=self.loss)
+        need_positive(epsilon=self.epsilon, rho=self.rho)
+        if self.rho >= 1:
+            raise ValueError(f"`rho` must be below 1. Received: rho={self.rho}")
+        need_count(
+            steps=self.steps,
+            restarts=self.restarts,
+            targets=self.targets,
+            eot_samples=self.eot_samples,
+        )
+
+    def run(
+        self,
+        classifier,
+        x,
+        y,
+        *,
+        seed,
+        loss=None,
+        epsilon=None,
+        index=None,
+        start=None,
+        trace=False,
+        early_stop=False,
+        room=None,
+        visit=None,
+    ):
+        """Crafts adversarial images and tells how it went.
+
+        Args:
+            classifier: `FrozenClassifier`.
+            x: `(batch, H, W, C)` clean images in [0, 1].
+            y: `(batch,)` labels, or what `loss` compares with.
+            seed: int or `(2,)` uint32 key.
+            loss: `loss(y, logits) -> (batch,)` that replaces the attack's own.
+            epsilon: `(batch,)` sizes of the balls that replace the attack's own.
+            index: `(batch,)` int32, the examples' numbers, which decide their random draws.
+            start: `(batch, H, W, C)` images at which the iteration begins; restarts are then of no use
+                and not made.
+            trace: bool, whether to record, as arrays of shape `(steps, batch)`, the `loss` after each
+                iteration and the `step_size` used in it, and as `(batch,)` the `loss_start`. Then every
+                run covers all examples, and the records of several runs follow one another.
+            early_stop: bool, whether examples leave a run once they are broken. The verdicts are the
+                same, the iterates returned are earlier ones.
+            room: int, the most rows of a batch: where fewer examples are left, runs are made side by
+                side up to it. By default as many as there are examples. No verdict depends on it.
+            visit: `visit(iterations, iterates, y, going)`, called at every checkpoint of every run with
+                the iterations made, the iterates that the run goes on from, their labels, and a NumPy
+                bool array of those not broken yet; or None.
+
+        Returns:
+            `AttackResult`. `adversarial` is the latest misclassified iterate, or without one the
+            iterate of the largest loss; `queries` leaves out the pass that judges it. Where `loss` is
+            given and `y` is no label, `success` is False.
+        """
+        classifier, x, y, index = prepare(classifier, x, y, index)
+        epsilon = radius(self, epsilon, x) + ops.zeros((ops.shape(x)[0],), dtype=x.dtype)
+        labelled = _is_label(y)
+        score, name, targets, passes, state = self._score(classifier, x, loss)
+        moves = _MOVES[self.norm]
+        climber = Climber(classifier, moves, name, score, labelled, self.eot_samples, self.rho, visit)
+        record = {} if trace else None
+        ranks = 1 if targets is None else targets.shape[1]
+        restarts = self.restarts if start is None else 1
+        room = ops.shape(x)[0] if room is None else room
+        attempts = Attempts(climber, x, epsilon, self.steps, room, early_stop and labelled, record)
+        key = random.key(seed, f"apgd-{self.loss if isinstance(self.loss, str) else 'custom'}")
+        runs = []
+        for rank in range(ranks):
+            given = (y,) if targets is None else (y, targets[:, rank])
+            for restart in range(restarts):
+                path = rank, restart
+                draw = functools.partial(self._start, classifier, start, x, key, path, index, epsilon)
+                runs.append((given, draw))
+        state = attempts.run(runs, state)
+        found = attempts.found
+        adv = select(found.fooled, found.output, found.best)
+        logits, _ = logits_of(classifier, adv, state, self.eot_samples)
+        wrong = is_wrong(y, logits) if labelled else ops.zeros_like(found.fooled)
+        success, distance = success_and_distance(norms.get(self.norm), x, adv, wrong, epsilon)
+        return AttackResult(
+            adv, success, found.best_loss, distance, found.queries + passes, _stacked(record)
+        )
+
+    def _score(self, classifier, x, loss):
+        """Returns the loss as a function and by name, targets, passes spent, and the state after."""
+        state, name = classifier.state, self.loss if loss is None else loss
+        if name not in ("dlr", "dlr-targeted"):
+            return losses.get(name), name, None, 0, state
+        classes = classifier.num_classes
+        if name == "dlr" and classes is not None:
+            name = _fitting(name, classes)
+            return losses.get(name), name, None, 0, state
+        logits, state = logits_of(classifier, x, state, self.eot_samples)
+        classes = logits.shape[-1]
+        name = _fitting(name, classes)
+        if name not in _TARGETED:
+            return losses.get(name), name, None, self.eot_samples, state
+        targets = ops.top_k(logits, min(self.targets, classes - 1) + 1)[1][:, 1:]
+        return _TARGETED[name], name, targets, self.eot_samples, state
+
+    def _start(self, classifier, start, x, key, path, index, epsilon):
+        if start is not None:
+            return ops.convert_to_tensor(start, dtype=x.dtype)
+        moves = _MOVES[self.norm]
+
+        def draw(_, x, key, rank, restart, index, epsilon):
+            return moves.random_start(random.key(key, rank, restart), x, index, epsilon)
+
+        path = (ops.convert_to_tensor(k, dtype="int32") for k in path)
+        return classifier.apply(("apgd start", moves), draw, x, key, *path, index, epsilon)
+
+
+def _is_label(y):
+    if not hasattr(y, "dtype") or len(y.shape) != 1:
+        return False
+    return not keras.backend.is_float_dtype(keras.backend.standardize_dtype(y.dtype))
+
+
+def _stacked(record):
+    if record is None:
+        return None
+    return {k: ops.stack(v) if isinstance(v, list) else v for k, v in record.items()}

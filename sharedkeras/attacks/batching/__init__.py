@@ -1,0 +1,1 @@
+"""Batch sizes, stacked runs and shrinking batches, shared by the iterative attacks."""

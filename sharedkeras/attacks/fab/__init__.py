@@ -1,0 +1,5 @@
+"""Fast adaptive boundary attack."""
+
+from sharedkeras.attacks.fab.fab import FAB
+
+__all__ = ["FAB"]

@@ -1,0 +1,5 @@
+"""Square Attack."""
+
+from sharedkeras.attacks.square.square import Square
+
+__all__ = ["Square"]

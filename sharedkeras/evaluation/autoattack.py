@@ -1,0 +1,173 @@
+"""AutoAttack: the ensemble of parameter-free attacks, as a cascade."""
+
+import math
+
+import numpy as np
+
+from sharedkeras.evaluation.judging.judge import judge
+from sharedkeras.evaluation.report.finding import Finding
+from sharedkeras.evaluation.suites.ensemble import ensemble
+from sharedkeras.models import as_classifier
+
+
+def autoattack(
+    network,
+    x,
+    y,
+    *,
+    norm="linf",
+    epsilon=8 / 255,
+    version="standard",
+    attacks=None,
+    batch_size=256,
+    seed=0,
+    select=None,
+    shard=None,
+    index=None,
+    settings=None,
+    resume_from=None,
+    label_names=None,
+    verbose=None,
+):
+    """Judges a network with AutoAttack: each attack sees what the ones before it left standing.
+
+    Every draw is keyed by (seed, attack, example), so that the verdicts do not depend on the batch size,
+    the order of the examples, the slices or the devices, but for the rounding of kernels that differ
+    with the shape of their input.
+
+    Args:
+        network: `keras.Model` from images in [0, 1] to logits, ours or not.
+        x: `(n, H, W, C)` float32 images in [0, 1].
+        y: `(n,)` integer labels.
+        norm: "linf", "l2" or "l1".
+        epsilon: float at least 0; with 0 the robust accuracy is the clean one.
+        version: "standard", "plus", "rand", "paper", "quick" or "custom"; see `ensemble`.
+        attacks: dict from name to attack, for `version="custom"`.
+        batch_size: int, the most examples attacked at once.
+        seed: int.
+        select: str or int, which output to attack, where the network has several.
+        shard: `(i, m)`: judge slice i of m, counted from 0; `evaluation.merge` joins the reports.
+        index: `(n,)` ints, the examples' numbers; 0, 1, ... if None.
+        settings: dict of further entries for the report, such as the dataset's name.
+        resume_from: path of a directory that keeps finished batches; a killed evaluation called again
+            with it goes on and ends with the same verdicts.
+        label_names: names of the classes, for the report.
+        verbose: bool, whether to show progress; None shows it on a terminal.
+
+    Returns:
+        `Report` with the accuracy after each attack.
+
+    Raises:
+        ValueError: if the images, labels, settings or the network's output are not what they must be.
+
+    Reference: F. Croce, M. Hein, "Reliable evaluation of adversarial robustness with an ensemble of
+        diverse parameter-free attacks", 2020.
+    """
+    if (version == "custom") != (attacks is not None):
+        raise ValueError(
+            "`attacks` goes with version='custom', and only with it. "
+            f"Received: version={version!r}, attacks={attacks!r}"
+        )
+    if not isinstance(epsilon, int | float) or not math.isfinite(epsilon) or epsilon < 0:
+        raise ValueError(
+            f"`epsilon` must be a finite number of at least 0. Received: epsilon={epsilon!r}"
+        )
+    if version != "custom":
+        # An empty ball holds the clean image only; the attacks themselves refuse it.
+        attacks = ensemble(version, norm=norm, epsilon=epsilon or 1.0)
+    x, y, index, piece = _slice(x, y, index, shard)
+    findings = []
+    if version == "quick":
+        findings.append(
+            Finding(
+                "upper-bound",
+                "info",
+                "The version 'quick' runs APGD-CE and APGD-T only: its robust accuracy is an upper "
+                "bound of what the version 'standard' gives.",
+            )
+        )
+    note = {"norm": norm, "epsilon": epsilon, "version": version, **piece, **(settings or {})}
+    if epsilon == 0:
+        findings.append(
+            Finding("empty-ball", "info", "epsilon is 0: the robust accuracy is the clean accuracy.")
+        )
+        names, attacks = list(attacks), {"none": _Nothing()}
+    findings += _few_classes(as_classifier(network, select), attacks)
+    report = judge(
+        network,
+        x,
+        y,
+        attacks,
+        cascade=True,
+        batch_size=batch_size,
+        seed=seed,
+        select=select,
+        index=index,
+        settings=note,
+        findings=findings,
+        checks=epsilon > 0,
+        resume_from=resume_from,
+        label_names=label_names,
+        verbose=verbose,
+    )
+    if epsilon == 0:
+        report = _renamed(report, names)
+    return report
+
+
+class _Nothing:
+    """The attack that an empty ball leaves: none."""
+
+    norm, epsilon, black_box = "linf", 0.0, True
+    __dataclass_fields__: dict = {}  # noqa: RUF012
+
+    def run(self, classifier, x, y, **_):
+        from sharedkeras.attacks import AttackResult
+
+        n = len(x)
+        return AttackResult(x, np.zeros(n, bool), np.zeros(n), np.full(n, math.inf), np.zeros(n, int))
+
+
+def _renamed(report, names):
+    import dataclasses
+
+    clean = report.flags["clean"]
+    return dataclasses.replace(
+        report,
+        flags={"clean": clean, **{name: clean for name in names}},
+        seconds={"clean": report.seconds["clean"], **dict.fromkeys(names, 0.0)},
+        distance=None,
+    )
+
+
+def _slice(x, y, index, shard):
+    if shard is None:
+        return x, y, index, {}
+    i, m = shard
+    if not (isinstance(i, int) and isinstance(m, int) and 0 <= i < m):
+        raise ValueError(f"`shard` must be (i, m) with 0 <= i < m. Received: shard={shard!r}")
+    index = np.arange(len(x)) if index is None else np.asarray(index)
+    # Every m-th example: classes and difficulties spread evenly, so that slices take equally long.
+    part = slice(i, None, m)
+    if not len(index[part]):
+        raise ValueError(f"The slice has no example. Received: shard={shard!r} of {len(x)} examples")
+    return x[part], y[part], index[part], {"shard": [i, m]}
+
+
+def _few_classes(classifier, attacks):
+    classes = getattr(classifier, "num_classes", None)
+    losses = {getattr(attack, "loss", None) for attack in attacks.values()}
+    weak = []
+    if classes is not None and classes < 4 and "dlr-targeted" in losses:
+        weak.append("targeted DLR (needs 4 classes)")
+    if classes is not None and classes < 3 and "dlr" in losses:
+        weak.append("DLR (needs 3 classes)")
+    if not weak:
+        return []
+    return [
+        Finding(
+            "few-classes",
+            "info",
+            f"With {classes} classes {' and '.join(weak)} is replaced by the margin of the logits.",
+        )
+    ]

@@ -1,0 +1,1 @@
+"""How attacks are run: batches, devices, verification, journal."""

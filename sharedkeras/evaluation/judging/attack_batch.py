@@ -1,0 +1,83 @@
+"""One batch under one attack, every claim verified afresh."""
+
+import math
+import time
+
+import numpy as np
+from keras import ops
+
+from sharedkeras.attacks import APGD
+from sharedkeras.attacks.batching.sizes import fitting
+from sharedkeras.attacks.verdict import TOLERANCE
+from sharedkeras.evaluation.checks import gradient_counts
+from sharedkeras.evaluation.judging.batches import pad
+from sharedkeras.math import norms
+
+
+def attack_batch(classifier, attack, x, y, index, seed, batch_size, room, look=False):
+    """Attacks one batch, padded to one of few sizes, and believes nothing that the attack says.
+
+    A success counts only where a fresh forward pass misclassifies the image, and where the image is in
+    the ball to 1e-6, in [0, 1] and finite.
+
+    Args:
+        classifier: `FrozenClassifier` or `CallableClassifier`.
+        attack: an attack of `sharedkeras.attacks`.
+        x: `(batch, H, W, C)` float array in [0, 1].
+        y: `(batch,)` integer labels.
+        index: `(batch,)` ints, the examples' numbers.
+        seed: int.
+        batch_size: int at least `batch`, the size of a full batch.
+        room: int, the most rows that an attack may make of them.
+        look: bool, whether to count gradients of no use where the attack ended.
+
+    Returns:
+        Dict of arrays: `success` `(batch,)` bool; of the successes `adversarial`, `distance`,
+        `predicted`; `seconds`; with `look`, where there is something to count, `end` and, for the
+        checkpoints of APGD, `way`, rows of (iterations, n, zero, broken).
+    """
+    started = time.perf_counter()
+    # An attack makes hundreds of passes over every row, and must compile its graphs for some size: it
+    # gets the sizes to which it shrinks by itself, with little to fill up.
+    size = fitting(len(x), batch_size)
+    padded = [pad(values, size) for values in (x, y, index)]
+    # What fills the batch up is misclassified from the start, so that the attacks drop it and go on with
+    # smaller batches.
+    padded[1][len(x) :] = 1 if y[0] == 0 else 0
+    arguments = {"seed": seed, "index": padded[2], "early_stop": True}
+    if getattr(attack, "side_by_side", False):
+        arguments["room"] = room
+    watch = None
+    if look and isinstance(attack, APGD):
+        watch = arguments["visit"] = gradient_counts.Watch(classifier, attack, batch_size)
+    # Attacked is a faster twin; what counts is what the network itself says of the images, below.
+    result = attack.run(classifier.swift, padded[0], padded[1], **arguments)
+    adv = ops.convert_to_numpy(result.adversarial).astype(x.dtype, copy=False)
+    logits = ops.convert_to_numpy(classifier.predict(adv))
+    count = len(x)
+    adv, logits = adv[:count], logits[:count]
+    claimed = ops.convert_to_numpy(result.success)[:count]
+    verified, distance = _verify(attack, x, y, adv, logits)
+    success = claimed & verified
+    done = {
+        "success": success,
+        "adversarial": adv[success],
+        "distance": distance[success],
+        "predicted": np.argmax(logits, axis=1)[success].astype("int32"),
+        "seconds": np.float64(time.perf_counter() - started),
+    }
+    if look:
+        standing = ~success & (np.argmax(logits, axis=1) == y)
+        end = gradient_counts.count_end(classifier, attack, adv[standing], y[standing], batch_size)
+        done |= {} if end is None else {"end": np.array(end)}
+        if watch is not None and watch.counts:
+            done["way"] = np.array([(at, *found) for at, found in watch.counts.items()])
+    return done
+
+
+def _verify(attack, x, y, adv, logits):
+    size = ops.convert_to_numpy(norms.get(attack.norm).size(ops.convert_to_tensor(adv - x)))
+    limit = math.inf if attack.epsilon is None else attack.epsilon + TOLERANCE
+    finite = np.isfinite(adv).all(axis=(1, 2, 3)) & np.isfinite(logits).all(axis=1)
+    inside = (adv.min(axis=(1, 2, 3)) >= 0) & (adv.max(axis=(1, 2, 3)) <= 1) & (size <= limit)
+    return (np.argmax(logits, axis=1) != y) & inside & finite, size

@@ -1,0 +1,242 @@
+"""The outcome of a robustness evaluation: who survived which attack, and whether to believe it."""
+
+import dataclasses
+import numbers
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sharedkeras.evaluation.report import json_format, validation
+from sharedkeras.evaluation.report.finding import Finding, _checked_finding
+from sharedkeras.files import write_atomically
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Report:
+    """The outcome of one robustness evaluation, per example and in total.
+
+    The flags are the truth and every accuracy is counted from them, over all `n` examples:
+    an example that is misclassified without an attack counts as not robust.
+
+    Args:
+        flags: `"clean"` and then one entry per attack, in the order they ran: bool `(n,)`, True
+            where the prediction is still correct. In a cascade, after this attack and all before
+            it; otherwise under this attack alone.
+        cascade: whether each attack saw only what the attacks before it had left standing.
+        seconds: wall time of each attack (and of `"clean"`, if measured).
+        settings: how the evaluation was made; kept as plain JSON values. The report page shows
+            `"network"`, `"dataset"`, `"norm"`, `"epsilon"`, `"version"` in its headline and
+            `"command"`, a command line or a list of them, as the way to reproduce it; `"shard"` is
+            `[i, n]` for slice i of n.
+        seed: the seed of the attacks' draws.
+        versions: of `"sharedkeras"` and whatever else may change a number.
+        findings: `Finding`s (or such triples) of the checks.
+        adversarial: the worst case found, float `(n, height, width, channels)` in [0, 1]; the
+            clean image where nothing was found. Not written to JSON.
+        images: the clean images, of the same shape. Not written to JSON.
+        indices: distinct global numbers of the examples, int `(n,)`; 0, 1, ... if not given.
+        labels: true classes, int `(n,)`.
+        predictions: classes predicted on the `"clean"` and the `"adversarial"` images, int `(n,)`.
+        distance: per attack, the smallest norm of a successful perturbation, `(n,)`, inf without.
+        history: columns of the training run's `metrics.csv`, all of one length.
+        label_names: names of the classes.
+
+    Raises:
+        ValueError: if there is no example, or if the parts do not fit together.
+    """
+
+    flags: dict[str, np.ndarray] = dataclasses.field(repr=False)
+    cascade: bool = False
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    seed: int = 0
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    adversarial: np.ndarray | None = dataclasses.field(default=None, repr=False)
+    images: np.ndarray | None = dataclasses.field(default=None, repr=False)
+    indices: np.ndarray | None = dataclasses.field(default=None, repr=False)
+    labels: np.ndarray | None = dataclasses.field(default=None, repr=False)
+    predictions: dict[str, np.ndarray] | None = dataclasses.field(default=None, repr=False)
+    distance: dict[str, np.ndarray] | None = dataclasses.field(default=None, repr=False)
+    history: dict[str, np.ndarray] | None = dataclasses.field(default=None, repr=False)
+    label_names: tuple[str, ...] | None = dataclasses.field(default=None, repr=False)
+
+    def __post_init__(self):
+        """Brings every part to its one form and refuses what does not fit together."""
+        n, flags = validation.checked_flags(self.flags, self.cascade)
+
+        def per_example(name, value, dtype=None):
+            value = np.asarray(value) if dtype is None else validation.integers(name, value)
+            if value.shape[:1] != (n,):
+                raise ValueError(
+                    f"`{name}` must have one entry for each of the {n} examples. "
+                    f"Received: {name} of shape {value.shape}"
+                )
+            return value
+
+        indices = np.arange(n) if self.indices is None else self.indices
+        indices = per_example("indices", indices, int)
+        if indices.ndim != 1 or len(np.unique(indices)) != n or indices.min() < 0:
+            raise ValueError(
+                "`indices` must be distinct, not negative, and of shape (n,). "
+                f"Received: indices={np.array2string(indices, threshold=8)}"
+            )
+        values = {
+            "flags": flags,
+            "cascade": bool(self.cascade),
+            "indices": indices,
+            "seconds": validation.checked_seconds(self.seconds, flags),
+            "settings": json_format.plain(dict(self.settings)),
+            "versions": {str(k): str(v) for k, v in dict(self.versions).items()},
+            "findings": tuple(_checked_finding(finding) for finding in self.findings),
+            "history": None if self.history is None else validation.checked_history(self.history),
+        }
+        if isinstance(self.seed, bool) or not isinstance(self.seed, numbers.Integral):
+            raise ValueError(f"`seed` must be an integer. Received: seed={self.seed!r}")
+        values["seed"] = int(self.seed)
+        for name in ("adversarial", "images"):
+            if getattr(self, name) is not None:
+                values[name] = per_example(name, getattr(self, name))
+                if not np.issubdtype(values[name].dtype, np.floating):
+                    raise ValueError(
+                        f"`{name}` must be floats in [0, 1]. "
+                        f"Received: {name} of dtype {values[name].dtype}"
+                    )
+        if self.images is not None and self.adversarial is not None:
+            shapes = values["images"].shape, values["adversarial"].shape
+            if shapes[0] != shapes[1]:
+                raise ValueError(
+                    "`images` and `adversarial` must have the same shape. "
+                    f"Received: images of shape {shapes[0]}, adversarial of shape {shapes[1]}"
+                )
+        if self.labels is not None:
+            values["labels"] = per_example("labels", self.labels, int)
+        if self.predictions is not None:
+            values["predictions"] = {
+                name: per_example(f"predictions[{name!r}]", value, int)
+                for name, value in self.predictions.items()
+            }
+        if self.distance is not None:
+            values["distance"] = {
+                name: per_example(f"distance[{name!r}]", value).astype("float32")
+                for name, value in self.distance.items()
+            }
+        if self.label_names is not None:
+            values["label_names"] = tuple(str(name) for name in self.label_names)
+        for name, value in values.items():
+            object.__setattr__(self, name, value)  # the documented way around `frozen`
+
+    @property
+    def n(self) -> int:
+        """Number of examples."""
+        return len(self.flags["clean"])
+
+    @property
+    def clean(self) -> float:
+        """Accuracy without an attack, in [0, 1]."""
+        return _share(self.flags["clean"])
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """Accuracy by attack, in [0, 1]: under it alone or, in a cascade, after it."""
+        return {name: _share(flag) for name, flag in self.flags.items() if name != "clean"}
+
+    @property
+    def robust_flags(self) -> np.ndarray:
+        """Who is correct before and after every attack: bool `(n,)`."""
+        return np.logical_and.reduce(list(self.flags.values()))
+
+    @property
+    def robust(self) -> float:
+        """Accuracy in the worst case over all attacks, in [0, 1].
+
+        The worst case is taken per example, which is lower than the accuracy under the strongest
+        attack wherever another attack breaks an example that the strongest one does not.
+        """
+        return _share(self.robust_flags)
+
+    @property
+    def broken(self) -> dict[str, int]:
+        """By attack, how many correct examples it broke; in a cascade, newly broke."""
+        counts, before = {}, self.flags["clean"]
+        for name, flag in self.flags.items():
+            if name != "clean":
+                counts[name] = int(np.sum(before & ~flag))
+                before = flag if self.cascade else before
+        return counts
+
+    @property
+    def verdict(self) -> str:
+        """`"trustworthy"`, `"doubtful"` (a warning) or `"not usable"` (an error)."""
+        severities = {finding.severity for finding in self.findings}
+        if "error" in severities:
+            return "not usable"
+        return "doubtful" if "warning" in severities else "trustworthy"
+
+    @property
+    def verdict_sentence(self) -> str:
+        """Why the verdict is what it is, as one sentence."""
+        kind = {"not usable": "error", "doubtful": "warning"}.get(self.verdict)
+        if kind is None:
+            return "No check raised a warning or an error."
+        codes = [finding.code for finding in self.findings if finding.severity == kind]
+        count = f"One {kind} stands" if len(codes) == 1 else f"{len(codes)} {kind}s stand"
+        return f"{count} against these numbers: {', '.join(dict.fromkeys(codes))}."
+
+    def to_json(self, path) -> None:
+        """Writes everything but the images, so that a reader never sees half a file.
+
+        Args:
+            path: of the file, by custom `report.json`. Missing folders are made.
+        """
+        _write(path, json_format.dumps(self))
+
+    @classmethod
+    def from_json(cls, path) -> "Report":
+        """Reads what `to_json` wrote.
+
+        Args:
+            path: of the file.
+
+        Returns:
+            The report, without `images` and `adversarial`, which the file does not hold.
+
+        Raises:
+            ValueError: if the file is cut short, is no report, or contradicts itself.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+            fields, stated = json_format.loads(text)
+            report = cls(**fields)
+            for name in ("n", "clean", "robust", "accuracy", "verdict"):
+                if stated[name] != getattr(report, name):
+                    raise ValueError(
+                        f"`{name}` contradicts the rest of the file, which gives "
+                        f"{getattr(report, name)!r}. Received: {name}={stated[name]!r}"
+                    )
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"Not a usable report: {error}\nReceived: path={path}") from error
+        return report
+
+    def to_html(self, path, *, run=None) -> None:
+        """Writes one self-contained page that explains the evaluation to a reader.
+
+        Args:
+            path: of the file, by custom `report.html`. Missing folders are made.
+            run: directory of the training run; its `metrics.csv` gives the training curves where
+                the report has no `history`.
+        """
+        # Here, so that who only counts flags needs neither jinja2 nor pillow.
+        from sharedkeras.evaluation.report.html import render
+
+        _write(path, render(self, run=run))
+
+
+def _write(path, text):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text)
+
+
+def _share(flag):
+    return int(np.sum(flag)) / len(flag)

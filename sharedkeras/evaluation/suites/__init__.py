@@ -1,0 +1,1 @@
+"""Which attacks: ensembles, names, the settings of the paper."""
