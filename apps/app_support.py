@@ -21,7 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 @contextlib.contextmanager
 def _quiet_terminal():
-    """Keeps from the terminal what a framework writes to it, unless it fails in an unforeseen way."""
+    """Keep from the terminal what a framework writes to it, unless it fails in an unforeseen way."""
     sys.stderr.flush()
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as notes:
@@ -41,14 +41,14 @@ def _quiet_terminal():
 
 
 def import_quietly():
-    """Imports the library; what the framework then writes to the terminal is shown only if it fails."""
+    """Import the library; what the framework then writes to the terminal is shown only if it fails."""
     logging.set_verbosity(logging.WARNING)
     with _quiet_terminal():
         import sharedkeras  # noqa: F401
 
 
 def define_common_flags():
-    """Defines the flags that every application has."""
+    """Define the flags that every application has."""
     flags.DEFINE_integer("seed", None, "Seed of everything random; default: the recipe's, or 0.")
     flags.DEFINE_string("data_dir", None, "Directory of the data; default: that of TensorFlow Datasets.")
     flags.DEFINE_string("run_dir", None, "Directory of the run; default: a new one in runs/.")
@@ -57,7 +57,7 @@ def define_common_flags():
 
 
 def define_judging_flags():
-    """Defines the flags of the applications that attack a network."""
+    """Define the flags of the applications that attack a network."""
     flags.DEFINE_string(
         "network", None, "Run directory, .keras file, name of the zoo, .onnx file, or SavedModel."
     )
@@ -95,7 +95,7 @@ class Opened:
 
 
 def open_network(source, *, weights="best", dataset=None):
-    """Opens a network wherever it is: run directory, `.keras` file, zoo, `.onnx` file, SavedModel.
+    """Open a network wherever it is: run directory, `.keras` file, zoo, `.onnx` file, SavedModel.
 
     Args:
         source: path or name.
@@ -179,7 +179,7 @@ def require_black_box(names, source, possible):
 
 
 def open_surrogate(source, opened):
-    """Opens the network on which to craft attacks on another one.
+    """Open the network on which to craft attacks on another one.
 
     Args:
         source: run directory, `.keras` file or name of the zoo.
@@ -214,14 +214,14 @@ def findings_text(report):
 
 
 def resume_dir(path, opened):
-    """Returns the directory that keeps finished batches: one for each content of a file."""
+    """Return the directory that keeps finished batches: one for each content of a file."""
     if path is None or not opened.is_file:
         return path
     return pathlib.Path(path) / opened.settings["file_sha256"][:16]
 
 
 def new_run_dir(name):
-    """Returns a directory in `runs/` that is not taken: the name, or the name and a number."""
+    """Return a directory in `runs/` that is not taken: the name, or the name and a number."""
     path, number = RUNS / name, 1
     while path.exists():
         number += 1
@@ -230,7 +230,7 @@ def new_run_dir(name):
 
 
 def newest_run_dir(name):
-    """Returns the directory in `runs/` that was last made for a name, or None."""
+    """Return the directory in `runs/` that was last made for a name, or None."""
     path = new_run_dir(name)
     number = path.name.removeprefix(name).removeprefix("-")
     if not number:
@@ -239,14 +239,14 @@ def newest_run_dir(name):
 
 
 def peak_memory_gb():
-    """Returns the largest resident memory so far of this process or one it waited for, in GB."""
+    """Return the largest resident memory so far of this process or one it waited for, in GB."""
     who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     peak = max(resource.getrusage(w).ru_maxrss for w in who)
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e9
 
 
 def duration(seconds):
-    """Writes seconds as people say them: '40 s', '12 min', '3 h 20 min', '4 days 6 h'."""
+    """Write seconds as people say them: '40 s', '12 min', '3 h 20 min', '4 days 6 h'."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -265,11 +265,11 @@ class Clock:
         self._began = time.perf_counter()
 
     def heading(self, text):
-        """Prints a heading."""
+        """Print a heading."""
         print(f"\n[{duration(time.perf_counter() - self._began)}] {text}", flush=True)
 
 
 def fail(error):
-    """Ends the program with an error's message alone: a traceback helps nobody who mistyped a flag."""
+    """End the program with an error's message alone: a traceback helps nobody who mistyped a flag."""
     print(f"\nError: {error}", file=sys.stderr)
     sys.exit(2)

@@ -37,14 +37,14 @@ def _rows():
 
 
 def table():
-    """Returns the zoo as a Markdown table; every figure comes from a card."""
+    """Return the zoo as a Markdown table; every figure comes from a card."""
     head = ("network", "dataset", "ball", "parameters", "n", "natural %", "under attack %")
     lines = [head, tuple("---" for _ in head), *_rows()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main(_):
-    """Prints or rewrites."""
+    """Print or rewrites."""
     import zoo
 
     if FLAGS.name is not None:

@@ -48,7 +48,7 @@ def _shard():
 
 
 def _names(is_file):
-    """Returns the attacks asked for, and whether they are those of AutoAttack."""
+    """Return the attacks asked for, and whether they are those of AutoAttack."""
     default = ["fgsm", "pgd20", "pgd40", "cw"]
     if is_file and FLAGS.surrogate is None:
         default = ["autoattack"]

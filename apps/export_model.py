@@ -36,7 +36,7 @@ def _define_flags():
 
 
 def find_origin(source):
-    """Finds out what a network was trained on and where its exports belong.
+    """Find out what a network was trained on and where its exports belong.
 
     Args:
         source: run directory, `.keras` file or name in the zoo.
@@ -58,7 +58,7 @@ def find_origin(source):
 
 
 def load_test(dataset, data_dir=None, images=_PARITY_IMAGES):
-    """Loads class names and test images as far as they are on this machine.
+    """Load class names and test images as far as they are on this machine.
 
     Args:
         dataset: name of a data set, or None.
@@ -91,7 +91,7 @@ def export_network(
     overwrite=False,
     images=_PARITY_IMAGES,
 ):
-    """Exports a network and prints a table of what was written.
+    """Export a network and print a table of what was written.
 
     Args:
         source: run directory, `.keras` file or name in the zoo.
@@ -139,7 +139,7 @@ def export_network(
 
 
 def main(argv):
-    """Exports what the flags name."""
+    """Export what the flags name."""
     options = flags.FLAGS
     if len(argv) > 1:
         raise app.UsageError(f"Unknown arguments: {argv[1:]}")

@@ -16,7 +16,7 @@ _NETWORK = flags.DEFINE_string(
 
 
 def main(argv):
-    """Prints one line per image: file, class, probability."""
+    """Print one line per image: file, class, probability."""
     paths = argv[1:]
     if not paths:
         raise app.UsageError("Name at least one image file.")

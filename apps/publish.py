@@ -15,7 +15,7 @@ FLAGS = flags.FLAGS
 
 
 def main(_):
-    """Publishes."""
+    """Publish."""
     from zoo.publishing import publish
 
     try:

@@ -79,7 +79,7 @@ def _jobs(options):
 
 
 def main():
-    """Runs the command that was asked for."""
+    """Run the command that was asked for."""
     options = _parser().parse_args()
     if options.command == "run":
         agreement_run.run(_jobs(options), reference=options.reference, out=options.out)

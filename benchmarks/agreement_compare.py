@@ -36,7 +36,7 @@ _LEGEND = """\
 
 
 def official_runs(reference, out):
-    """Reads the official verdicts.
+    """Read the official verdicts.
 
     Args:
         reference: directory of the reference data.
@@ -60,7 +60,7 @@ def official_runs(reference, out):
 
 
 def compare(reference, out, batch_size, page=None):
-    """Prints all tables and writes `agreement.json` beside the results.
+    """Print all tables and write `agreement.json` beside the results.
 
     Args:
         reference: directory of the reference data.
@@ -76,7 +76,7 @@ def compare(reference, out, batch_size, page=None):
 
 
 def tables_of(results, official, batch_size):
-    """Makes all comparisons.
+    """Make all comparisons.
 
     Args:
         results: list of `Result`.
@@ -99,7 +99,7 @@ def tables_of(results, official, batch_size):
 
 
 def covering(results, job):
-    """Returns the smallest result in the usual setting of a job's backend, attack and seed, or None."""
+    """Return the smallest result in the usual setting of a job's backend, attack and seed, or None."""
     same = ("backend", "network", "norm", "attack", "seed", "setting", "floatx", "only")
     found = [
         r
@@ -110,7 +110,7 @@ def covering(results, job):
 
 
 def _agreement(pairs):
-    """Returns the share of equal flags of each pair."""
+    """Return the share of equal flags of each pair."""
     return [float(np.mean(a == b)) for a, b in pairs]
 
 
@@ -127,7 +127,7 @@ def _official(runs, results):
 
 
 def _by_seed(results, backend, network, norm, attack, points):
-    """Returns our flags of the first points by seed, from the smallest run that covers them."""
+    """Return our flags of the first points by seed, from the smallest run that covers them."""
     found = {}
     key = backend, network, norm, attack
     for r in sorted(results, key=lambda r: -len(r.index)):
@@ -138,7 +138,7 @@ def _by_seed(results, backend, network, norm, attack, points):
 
 
 def _judged(attack, ours, theirs):
-    """Compares our runs with the official ones by the rule of the issue.
+    """Compare our runs with the official ones by the rule of the issue.
 
     The accuracies' means lie within one point or the official spread, whichever is more, and ours is not
     weaker by more than half a point; two points each for Square. The flags agree as often as those of
@@ -195,7 +195,7 @@ def _word(passed):
 
 
 def _backends(results):
-    """Compares the same job on two backends, M1 and M2 counted together."""
+    """Compare the same job on two backends, M1 and M2 counted together."""
     twins = collections.defaultdict(dict)
     for r in results:
         job = r.job
@@ -221,7 +221,7 @@ def _backends(results):
 
 
 def _differing(a, b, name_a, name_b):
-    """Returns the common points of two results, and a description of those that differ."""
+    """Return the common points of two results, and a description of those that differ."""
     index = np.intersect1d(a.index, b.index)
     points = []
     for number in index[a.at(index) != b.at(index)]:
@@ -239,7 +239,7 @@ def _differing(a, b, name_a, name_b):
 
 
 def _settings(singles, results, usual):
-    """Compares every setting with the usual one, M1 and M2 counted together."""
+    """Compare every setting with the usual one, M1 and M2 counted together."""
     runs = collections.defaultdict(dict)
     for r in singles:
         job = r.job
@@ -279,7 +279,7 @@ def _named(setting):
 
 
 def _in_float64(results, job, number):
-    """Returns a point's verdicts in float64, by setting, of the same attack and seed."""
+    """Return a point's verdicts in float64, by setting, of the same attack and seed."""
     found = {}
     for r in results:
         other = r.job
@@ -293,7 +293,7 @@ def _in_float64(results, job, number):
 
 
 def _provenance(results):
-    """Counts the results by whatever should be the same for all."""
+    """Count the results by whatever should be the same for all."""
     names = ("sources", "evaluation")
     counts = {name: collections.Counter(r.meta[name] for r in results) for name in names}
     versions = [{k: v for k, v in r.meta["versions"].items() if k != "platform"} for r in results]

@@ -97,16 +97,16 @@ class Result:
     meta: dict
 
     def at(self, numbers):
-        """Returns the flags of some examples, in the order of their numbers."""
+        """Return the flags of some examples, in the order of their numbers."""
         return self.robust[np.searchsorted(self.index, numbers)]
 
     def value(self, name, number):
-        """Returns one example's entry of an array."""
+        """Return one example's entry of an array."""
         return float(self.arrays[name][np.searchsorted(self.index, number)])
 
 
 def write(path, data):
-    """Writes bytes beside the place and renames them, so that a file is whole or not there."""
+    """Write bytes beside the place and renames them, so that a file is whole or not there."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -115,7 +115,7 @@ def write(path, data):
 
 
 def save(out, result):
-    """Writes a result into a directory."""
+    """Write a result into a directory."""
     buffer = io.BytesIO()
     meta = {"job": dataclasses.asdict(result.job), **result.meta}
     np.savez_compressed(
@@ -125,7 +125,7 @@ def save(out, result):
 
 
 def load(path):
-    """Reads a result, or returns None where the file is none."""
+    """Read a result, or return None where the file is none."""
     try:
         with np.load(path) as archive:
             arrays = dict(archive)
@@ -144,6 +144,6 @@ def load(path):
 
 
 def load_all(out):
-    """Reads all results of a directory, in the order of their names."""
+    """Read all results of a directory, in the order of their names."""
     found = [load(path) for path in sorted(pathlib.Path(out).glob("*.npz"))]
     return [result for result in found if result is not None]

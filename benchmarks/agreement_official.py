@@ -24,7 +24,7 @@ _NORMS = {"linf": "Linf", "l2": "L2"}
 
 
 def judge(twin, x, y, *, attack, norm, epsilon, seed):
-    """Runs the official tool on NHWC images.
+    """Run the official tool on NHWC images.
 
     Args:
         twin: `torch.nn.Module` on NCHW images.
@@ -66,7 +66,7 @@ def judge(twin, x, y, *, attack, norm, epsilon, seed):
 
 
 def main():
-    """Runs the seeds that are not there yet."""
+    """Run the seeds that are not there yet."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--official", required=True, help="checkout of fra31/auto-attack")
     parser.add_argument("--reference", required=True, help="directory of the reference data")

@@ -42,7 +42,7 @@ misclassified. Where it has been run in double precision with the same settings,
 
 
 def page(tables):
-    """Renders the tables as Markdown.
+    """Render the tables as Markdown.
 
     Args:
         tables: what `agreement_compare.tables_of` returns.

@@ -45,7 +45,7 @@ _SLOWER = {1: 2.5, 7: 1.3, 64: 1.1}
 
 
 def lines(options, script):
-    """Lists the shell commands of all runs, the most telling first, with their seconds.
+    """List the shell commands of all runs, the most telling first, with their seconds.
 
     Args:
         options: has `reference`, `out`, `backend`, `python` and `devices`.
@@ -70,7 +70,7 @@ def lines(options, script):
 
 
 def _chapters(options, results):
-    """Yields titles with lists of runs, each a list of jobs that one process does."""
+    """Yield titles with lists of runs, each a list of jobs that one process does."""
     backend = options.backend
 
     def run(network, attacks, seeds=(0,), **setting):
@@ -133,7 +133,7 @@ def _chapters(options, results):
 
 
 def _doubles(results, backend):
-    """Lists the runs in float64 of the points on which settings or backends differ."""
+    """List the runs in float64 of the points on which settings or backends differ."""
     points = collections.defaultdict(set)
     tables = agreement_compare.tables_of(results, {}, _USUAL)
     for row in (*tables["backends"], *tables["settings"]):
@@ -161,7 +161,7 @@ def _doubles(results, backend):
 
 
 def _measured(results, backend):
-    """Returns seconds on all images at the usual batch size, as far as they have been measured."""
+    """Return seconds on all images at the usual batch size, as far as they have been measured."""
     seconds = collections.defaultdict(list)
     for r in results:
         job = r.job

@@ -23,7 +23,7 @@ import agreement_run
 
 
 def main():
-    """Runs one network and prints a line for each attack."""
+    """Run one network and print a line for each attack."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--reference", required=True, help="directory of the reference data")
     parser.add_argument("--out", required=True, help="directory of the results of agreement.py")
@@ -72,7 +72,7 @@ def main():
 
 
 def judge(bench, job, options):
-    """Runs one job through Ray; returns flags, what was killed, and seconds."""
+    """Run one job through Ray; returns flags, what was killed, and seconds."""
     from sharedkeras import evaluation
 
     epsilon = agreement_jobs.EPSILON[job.network, job.norm]
@@ -106,7 +106,7 @@ class Killer(threading.Thread):
         self.seconds, self.killed, self.done = seconds, None, threading.Event()
 
     def run(self):
-        """Waits for workers, then kills one, once."""
+        """Wait for workers, then kills one, once."""
         while not self.done.wait(0.5):
             if self.at_work():
                 break
@@ -119,7 +119,7 @@ class Killer(threading.Thread):
 
     @staticmethod
     def at_work():
-        """Lists `(pid, title)` of Ray's workers that judge a slice."""
+        """List `(pid, title)` of Ray's workers that judge a slice."""
         found = []
         for entry in pathlib.Path("/proc").iterdir():
             try:

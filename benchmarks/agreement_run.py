@@ -19,7 +19,7 @@ _SOURCES = ("attacks", "backend", "losses", "math", "models")
 
 
 def prepare(backend, floatx, devices):
-    """Sets up what must be set before Keras is imported, and imports it.
+    """Set up what must be set before Keras is imported, and imports it.
 
     Args:
         backend: str, the name of Keras's backend.
@@ -79,7 +79,7 @@ class Bench:
             raise SystemExit(f"{network} gives other logits than the official ones: {self.gap}")
 
     def run(self, job):
-        """Runs one job and returns its `Result`."""
+        """Run one job and return its `Result`."""
         from sharedkeras import evaluation
 
         began, busy = time.perf_counter(), time.process_time()
@@ -139,7 +139,7 @@ class Bench:
         )
 
     def _margins(self, x, y, batch_size):
-        """Computes the margins in passes of one shape, so that nothing is compiled for a rest."""
+        """Compute the margins in passes of one shape, so that nothing is compiled for a rest."""
         size = min(batch_size, len(x))
         padded = np.concatenate([x, np.repeat(x[:1], -len(x) % size, axis=0)])
         parts = [padded[i : i + size] for i in range(0, len(padded), size)]
@@ -148,7 +148,7 @@ class Bench:
 
 
 def attacks_of(job):
-    """Returns the attack of a job, as a dict of one entry with the job's own name for it.
+    """Return the attack of a job, as a dict of one entry with the job's own name for it.
 
     Args:
         job: `Job` with the attack "apgd-ce", "apgd-dlr", "apgd-t", "fab-t" or "square-q<queries>".
@@ -195,8 +195,8 @@ class _Recorded:
         return getattr(self.attack, "black_box", False)
 
     @property
-    def side_by_side(self):
-        return getattr(self.attack, "side_by_side", False)
+    def stacks_runs(self):
+        return getattr(self.attack, "stacks_runs", False)
 
     def run(self, classifier, x, y, *, index, **given):
         result = self.attack.run(classifier, x, y, index=index, **given)
@@ -213,7 +213,7 @@ class _Recorded:
 
 
 def margin(logits, y):
-    """Computes the true logit less the largest other one, `(n,)`."""
+    """Compute the true logit less the largest other one, `(n,)`."""
     rows = np.arange(len(y))
     others = logits.copy()
     others[rows, y] = -np.inf
@@ -221,7 +221,7 @@ def margin(logits, y):
 
 
 def _collected(logs, index):
-    """Puts what was noted in the order of the examples; NaN where an example was not attacked."""
+    """Put what was noted in the order of the examples; NaN where an example was not attacked."""
     arrays = {}
     for log in logs:
         # A batch is filled up with copies of its first example: of copies the first counts.
@@ -234,7 +234,7 @@ def _collected(logs, index):
 
 
 def digest(packages):
-    """Computes the SHA-256 of packages' sources, 12 hexadecimal digits of it.
+    """Compute the SHA-256 of packages' sources, 12 hexadecimal digits of it.
 
     Args:
         packages: names of packages of sharedkeras.
@@ -250,7 +250,7 @@ def digest(packages):
 
 
 def run(jobs, *, reference, out):
-    """Runs jobs of one network and writes their results; leaves out what is there already.
+    """Run jobs of one network and write their results; leaves out what is there already.
 
     Args:
         jobs: list of `Job` that share backend, network, floatx and devices.

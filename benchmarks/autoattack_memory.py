@@ -35,7 +35,7 @@ def train(path, data_dir, seed):
 
 
 def load(options):
-    """Returns the network to judge."""
+    """Return the network to judge."""
     if options.network != "standard":
         return zoo.find(options.network)
     with tempfile.TemporaryDirectory() as directory:

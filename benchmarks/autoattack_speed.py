@@ -30,7 +30,7 @@ from sharedkeras.models.classifiers.gradients import input_gradient
 
 
 def to_torch(network):
-    """Copies a functional Keras network of the usual layers.
+    """Copy a functional Keras network of the usual layers.
 
     Returns:
         `torch.nn.Module` on NCHW images.
@@ -135,7 +135,7 @@ def matmul_ceiling():
 
 def gradient_rate(network, x, y):
     """Measures the rate of the input gradient, in FLOP/s (forward and one backward pass)."""
-    classifier = FrozenClassifier(network).swift  # What the judge attacks.
+    classifier = FrozenClassifier(network).folded  # What the judge attacks.
 
     def gradient(view, x, y, state):
         return input_gradient(view, losses.cross_entropy, y, x, state)[2]
@@ -150,7 +150,7 @@ def gradient_rate(network, x, y):
 
 
 def ours(network, x, y, options):
-    """Runs our `standard`; returns seconds and flags."""
+    """Run our `standard`; returns seconds and flags."""
     common = {"norm": options.norm, "epsilon": options.epsilon}
     attacks = {
         "apgd-ce": APGD(loss="ce", **common),
@@ -174,7 +174,7 @@ def ours(network, x, y, options):
 
 
 def official(twin, x, y, options):
-    """Runs the official `standard`; returns seconds and flags."""
+    """Run the official `standard`; returns seconds and flags."""
     from autoattack import AutoAttack
 
     images = torch.tensor(np.moveaxis(x, 3, 1).copy())
@@ -199,7 +199,7 @@ def official(twin, x, y, options):
 
 
 def load(options):
-    """Builds the network and loads its images."""
+    """Build the network and load its images."""
     if options.network.endswith(".keras"):
         network = keras.saving.load_model(options.network)
         if options.images:

@@ -39,7 +39,7 @@ class Contract:
     versions: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        """Checks the class names."""
+        """Check the class names."""
         if self.class_names is not None and len(self.class_names) != self.num_classes:
             raise ValueError(
                 f"`class_names` must have one name for each of the {self.num_classes} logits. "
@@ -53,7 +53,7 @@ class Contract:
         return _CHANNELS.get(count, f"{count} channels")
 
     def check(self, images):
-        """Checks images against the contract.
+        """Check images against the contract.
 
         Args:
             images: `(batch, H, W, C)` float array in [0, 1].
@@ -88,7 +88,7 @@ class Contract:
         return np.ascontiguousarray(images, dtype="float32")
 
     def to_dict(self):
-        """Returns what is written into the file, ready for JSON."""
+        """Return what is written into the file, ready for JSON."""
         names = None if self.class_names is None else list(self.class_names)
         return {
             "format": FORMAT,
@@ -112,7 +112,7 @@ class Contract:
 
     @classmethod
     def from_dict(cls, values, source):
-        """Reads back what `to_dict` gave.
+        """Read back what `to_dict` gave.
 
         Args:
             values: dict of `to_dict`.
@@ -145,7 +145,7 @@ class Contract:
 
 
 def to_properties(values):
-    """Turns the values of a contract into ONNX metadata, which maps strings to strings.
+    """Turn the values of a contract into ONNX metadata, which maps strings to strings.
 
     Args:
         values: dict of `Contract.to_dict`.

@@ -7,7 +7,7 @@ _EIGHT_BIT = ("1", "L", "LA", "P", "RGB", "RGBA")
 
 
 def read_image(path, input_shape):
-    """Reads an image file as an exported network wants it.
+    """Read an image file as an exported network wants it.
 
     Colour is converted to what the network takes; the size must fit, since scaling is a choice that
     changes what a network says.

@@ -43,12 +43,12 @@ class ParityReport:
         return self.max_logit_difference <= limit and self.max_probability_difference <= limit
 
     def to_dict(self):
-        """Returns the fields and `passed`, ready for JSON."""
+        """Return the fields and `passed`, ready for JSON."""
         return {**dataclasses.asdict(self), "passed": self.passed}
 
 
 def check_parity(network, path, x, *, select=None, tolerance=TOLERANCE):
-    """Compares an exported file with the network it was made of.
+    """Compare an exported file with the network it was made of.
 
     The images are run in batches and the first also alone, so that a batch size that got frozen into
     the file is found.
@@ -88,7 +88,7 @@ def check_parity(network, path, x, *, select=None, tolerance=TOLERANCE):
 
 
 def compare(served, x, reference, tolerance=TOLERANCE):
-    """Compares a loaded file with logits that Keras gave.
+    """Compare a loaded file with logits that Keras gave.
 
     Args:
         served: `Runtime` or what `load_saved_model` gives.
@@ -123,11 +123,11 @@ def compare(served, x, reference, tolerance=TOLERANCE):
 
 
 def max_difference(a, b):
-    """Returns the largest absolute difference of two arrays, NaN if there is any NaN."""
+    """Return the largest absolute difference of two arrays, NaN if there is any NaN."""
     return float(np.abs(a - b).max())
 
 
 def softmax(logits):
-    """Returns `exp(logits) / sum(exp(logits))` along the last axis, computed without overflow."""
+    """Return `exp(logits) / sum(exp(logits))` along the last axis, computed without overflow."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)

@@ -7,7 +7,7 @@ import keras
 
 @contextlib.contextmanager
 def full_precision():
-    """Turns off TensorFloat-32 in the active Keras backend inside the block.
+    """Turn off TensorFloat-32 in the active Keras backend inside the block.
 
     GPUs multiply float32 with ten bits of mantissa by default, which moves logits by some 1e-3: more
     than an export may. On a CPU nothing changes. The former setting is restored.

@@ -4,7 +4,7 @@ import importlib.util
 
 
 def require(package, purpose):
-    """Checks that a package is installed, without importing it.
+    """Check that a package is installed, without importing it.
 
     Args:
         package: str, the name it is imported and installed by.

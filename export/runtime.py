@@ -86,7 +86,7 @@ class _Served:
         return self.contract.class_names or tuple(map(str, range(self.contract.num_classes)))
 
     def __call__(self, images):
-        """Computes the logits.
+        """Compute the logits.
 
         Args:
             images: `(batch, H, W, C)` float array in [0, 1].
@@ -100,7 +100,7 @@ class _Served:
         return self.run(images)[0]
 
     def probabilities(self, images):
-        """Computes the softmax of the logits.
+        """Compute the softmax of the logits.
 
         Args:
             images: `(batch, H, W, C)` float array in [0, 1].
@@ -124,7 +124,7 @@ class _Served:
         return [(self.class_names[k], float(p[k])) for k, p in zip(best, probabilities, strict=True)]
 
     def run(self, images):
-        """Computes both outputs of the file, in batches of `batch_size`.
+        """Compute both outputs of the file, in batches of `batch_size`.
 
         Args:
             images: `(batch, H, W, C)` float array in [0, 1].
@@ -149,11 +149,11 @@ class _Served:
             return logits, odds / odds.sum(axis=-1, keepdims=True)
 
     def _signature(self):
-        """Returns lists of the file's inputs and outputs, each a `_Value`."""
+        """Return lists of the file's inputs and outputs, each a `_Value`."""
         raise NotImplementedError
 
     def _compute(self, name, images, outputs):
-        """Returns the arrays of the named outputs for images given to the input of that name."""
+        """Return the arrays of the named outputs for images given to the input of that name."""
         raise NotImplementedError
 
 
@@ -184,7 +184,7 @@ class _Foreign:
         self.batch = size if isinstance(size, int) else None
 
     def contract(self, compute):
-        """Finds the number of classes by running an image, which shows as well whether the file runs."""
+        """Find the number of classes by running an image, which shows as well whether the file runs."""
         try:
             # Two, since a batch of one may have been frozen into a graph that leaves its size open.
             probe = self.logits(compute, np.zeros((self.batch or 2, *self.input_shape), "float32"))
@@ -193,7 +193,7 @@ class _Foreign:
         return Contract(self.path.stem, self.input_shape, probe.shape[1])
 
     def logits(self, compute, images):
-        """Computes the logits, `(batch, K)` float32."""
+        """Compute the logits, `(batch, K)` float32."""
         count = len(images)
         if self.batch is not None:
             images = np.resize(images, (self.batch, *self.input_shape))
@@ -329,7 +329,7 @@ class SavedModelRuntime(_Served):
 
 
 def load_onnx(path, *, batch_size=256, threads=None, input_shape=None):
-    """Loads an ONNX file: an exported one, or any image classifier.
+    """Load an ONNX file: an exported one, or any image classifier.
 
     Args:
         path: path of a file that `export.onnx` wrote, or with `input_shape` of any other that takes one
@@ -347,7 +347,7 @@ def load_onnx(path, *, batch_size=256, threads=None, input_shape=None):
 
 
 def load_saved_model(path, *, batch_size=256, input_shape=None):
-    """Loads a SavedModel through TensorFlow alone, without Keras: an exported one, or any classifier.
+    """Load a SavedModel through TensorFlow alone, without Keras: an exported one, or any classifier.
 
     Args:
         path: path of a directory that `export.saved_model` wrote, or with `input_shape` of any other

@@ -11,7 +11,7 @@ _SUM_TOLERANCE = 1e-5  # float32 softmax over a thousand classes sums to 1 withi
 
 
 def describe(network, select=None):
-    """Reads input shape and number of classes off a network.
+    """Read input shape and number of classes off a network.
 
     Args:
         network: built functional `keras.Model` from `(batch, H, W, C)` images to logits.
@@ -52,7 +52,7 @@ def describe(network, select=None):
 
 
 def forward(network, images, select=None):
-    """Computes the logits in inference mode, in a graph that is being traced.
+    """Compute the logits in inference mode, in a graph that is being traced.
 
     Args:
         network: functional `keras.Model`.
@@ -78,7 +78,7 @@ def _structures(network):
 
 
 def pick(outputs, select):
-    """Takes the logits out of a network's outputs.
+    """Take the logits out of a network's outputs.
 
     Args:
         outputs: tensor, or list or dict of tensors.
@@ -108,7 +108,7 @@ def pick(outputs, select):
 
 
 def probe_images(input_shape):
-    """Makes images for a parity check where no real ones are at hand.
+    """Make images for a parity check where no real ones are at hand.
 
     Args:
         input_shape: tuple `(H, W, C)` of ints.
@@ -121,7 +121,7 @@ def probe_images(input_shape):
 
 
 def reference_logits(network, x, select=None):
-    """Computes logits with Keras, in inference mode and full float32 precision.
+    """Compute logits with Keras, in inference mode and full float32 precision.
 
     Args:
         network: `keras.Model`.

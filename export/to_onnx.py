@@ -6,7 +6,7 @@ OPSETS = range(15, 19)  # tf2onnx 1.17 fails above 18; below 15 is older than an
 
 
 def onnx(network, path, *, class_names=None, x=None, select=None, opset=17, overwrite=False):
-    """Writes a network as an ONNX file, and proves parity in onnxruntime.
+    """Write a network as an ONNX file, and proves parity in onnxruntime.
 
     The input `images` is float32 in [0, 1] of shape `(batch, H, W, C)`, the outputs are `logits` and
     `probabilities`, in inference mode. The preprocessing contract, the class names and the versions are

@@ -4,7 +4,7 @@ from export.writing.pipeline import export_network
 
 
 def saved_model(network, path, *, class_names=None, x=None, select=None, overwrite=False):
-    """Writes a network as a SavedModel that needs TensorFlow alone, and proves parity.
+    """Write a network as a SavedModel that needs TensorFlow alone, and proves parity.
 
     The signature `serving_default` maps float32 `images` in [0, 1] with an open batch size to `logits`
     and `probabilities`, in inference mode. Weights are stored once. `assets.extra/sharedkeras.json`

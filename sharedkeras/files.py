@@ -6,7 +6,7 @@ import tempfile
 
 
 def write_atomically(path, data):
-    """Writes a file so that a reader sees the old one or the new one, never half of one.
+    """Write a file so that a reader sees the old one or the new one, never half of one.
 
     Args:
         path: of the file.
@@ -28,7 +28,7 @@ def write_atomically(path, data):
 
 
 def save_network(network, path):
-    """Saves a network as a `.keras` file, atomically.
+    """Save a network as a `.keras` file, atomically.
 
     Args:
         network: `keras.Model`.

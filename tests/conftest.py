@@ -28,7 +28,7 @@ _LONGEST = ("training/test_runs", "tests/apps/", "test_devices", "tests/export/"
 
 
 def pytest_collection_modifyitems(config, items):
-    """Puts the longest files first, so that no worker ends late, and skips what needs TensorFlow."""
+    """Put the longest files first, so that no worker ends late, and skip what needs TensorFlow."""
     items.sort(key=lambda item: not any(part in item.nodeid for part in _LONGEST))
     if keras.config.backend() == "tensorflow":
         return

@@ -21,7 +21,7 @@ def _cards():
 
 
 def names():
-    """Lists the networks' names.
+    """List the networks' names.
 
     Returns:
         List of str.
@@ -30,7 +30,7 @@ def names():
 
 
 def card(name):
-    """Returns a network's card.
+    """Return a network's card.
 
     Args:
         name: str, one of `names()`.

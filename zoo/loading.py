@@ -8,7 +8,7 @@ from zoo.cards_index import card, names
 
 
 def load(name, *, zoo_url=None):
-    """Loads a pretrained robust network.
+    """Load a pretrained robust network.
 
     Args:
         name: str, one of `zoo.names()`.
@@ -31,7 +31,7 @@ def load(name, *, zoo_url=None):
 
 
 def build(description):
-    """Builds the network that a card describes, newly initialised.
+    """Build the network that a card describes, newly initialised.
 
     Args:
         description: dict with the arguments of `sharedkeras.models.build`.
@@ -42,7 +42,7 @@ def build(description):
 
 
 def find(source, *, weights="best"):
-    """Loads a network from wherever it is: a run directory, a `.keras` file, or the zoo.
+    """Load a network from wherever it is: a run directory, a `.keras` file, or the zoo.
 
     Args:
         source: path, or one of `zoo.names()`.

@@ -15,7 +15,7 @@ from zoo.loading import build
 
 
 def publish(run_dir, name, *, root=None, dtype="float32", hardware=""):
-    """Makes a card and a weights file from a finished run and its report.
+    """Make a card and a weights file from a finished run and its report.
 
     Nothing is typed in: the recipe comes from `config.json`, the history from `metrics.csv`, the figures
     from `report.json`, which must be of these very weights and of the whole test set.

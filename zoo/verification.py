@@ -6,7 +6,7 @@ from zoo.loading import load
 
 
 def verify(name, *, data_dir=None, download=False, attacks=()):
-    """Loads a network and measures its natural accuracy again on all test images of its card.
+    """Load a network and measures its natural accuracy again on all test images of its card.
 
     Args:
         name: str, one of `zoo.names()`.

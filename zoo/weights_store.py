@@ -17,13 +17,13 @@ _TIMEOUT = 30  # Seconds without an answer after which a host counts as absent.
 
 
 def cache_directory():
-    """Returns the cache: `$SHAREDKERAS_HOME/zoo`, by default `~/.cache/sharedkeras/zoo`."""
+    """Return the cache: `$SHAREDKERAS_HOME/zoo`, by default `~/.cache/sharedkeras/zoo`."""
     home = os.environ.get("SHAREDKERAS_HOME") or pathlib.Path.home() / ".cache" / "sharedkeras"
     return pathlib.Path(home) / "zoo"
 
 
 def read(entry, *, zoo_url=None):
-    """Returns the bytes of a weights file after checking them.
+    """Return the bytes of a weights file after checking them.
 
     It is looked for beside the cards, then in the cache, then at the zoo's address.
 
@@ -99,7 +99,7 @@ def pack(network, dtype="float32"):
 
 
 def unpack(data, network):
-    """Puts packed weights into a network.
+    """Put packed weights into a network.
 
     Args:
         data: bytes of `pack`.

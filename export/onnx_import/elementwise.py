@@ -55,7 +55,7 @@ def _clip(node):
 
 
 def _together(a, b):
-    """Returns two operands of an elementwise operation in one order, and whether it is channels last."""
+    """Return two operands of an elementwise operation in one order, and whether it is channels last."""
     if isinstance(a, Value) and isinstance(b, Value):
         if a.last == b.last:
             return a.tensor, b.tensor, a.last

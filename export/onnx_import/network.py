@@ -12,7 +12,7 @@ _TOLERANCE = 1e-4
 
 
 def from_onnx(path, *, input_shape=None, output=None):
-    """Makes a Keras network of an ONNX image classifier, weights, gradients and all.
+    """Make a Keras network of an ONNX image classifier, weights, gradients and all.
 
     Of a file alone only outputs are known, and black-box attacks bound its robustness from above. As a
     network it can be attacked with gradients, fine-tuned, and exported again. It is made of Keras's own
@@ -62,7 +62,7 @@ def from_onnx(path, *, input_shape=None, output=None):
 
 
 def _leading_to(names, model):
-    """Returns the operators that some tensors depend on, in an order of execution, the file's."""
+    """Return the operators that some tensors depend on, in an order of execution, the file's."""
     names, found = set(names), []
     for node in reversed(model.graph.node):
         if names & set(node.output):
@@ -117,7 +117,7 @@ def _run(nodes, model, values, path):
 
 
 def _folded(node, inputs, model):
-    """Computes an operator whose inputs are constants."""
+    """Compute an operator whose inputs are constants."""
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
 
@@ -144,7 +144,7 @@ def _unique(name, taken):
 
 
 def _legal(name):
-    """Returns a name that Keras takes for a layer, which must hold no slash."""
+    """Return a name that Keras takes for a layer, which must hold no slash."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_") or "layer"
 
 

@@ -1,15 +1,16 @@
 """ONNX's operators as Keras layers: what `from_onnx` builds networks of."""
 
+from export.onnx_import import elementwise, shapes, weighted  # noqa: F401 (they register theirs)
 from export.onnx_import.values import OPERATORS
 
 
 def names():
-    """Lists the operators that can be imported."""
+    """List the operators that can be imported."""
     return sorted(OPERATORS)
 
 
 def build(node):
-    """Applies an operator.
+    """Apply an operator.
 
     Args:
         node: `Node`.

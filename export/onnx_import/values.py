@@ -39,11 +39,11 @@ class Node(NamedTuple):
     results: int = 1
 
     def get(self, position):
-        """Returns an input, None where it is left out."""
+        """Return an input, None where it is left out."""
         return self.inputs[position] if position < len(self.inputs) else None
 
     def option(self, name, position, default=None):
-        """Returns what is an attribute in old files and a constant input in new ones."""
+        """Return what is an attribute in old files and a constant input in new ones."""
         found = self.attributes.get(name, self.get(position))
         if isinstance(found, Value):
             raise ValueError(f"`{name}` is computed, not constant")
@@ -51,7 +51,7 @@ class Node(NamedTuple):
 
 
 def operator(*kinds):
-    """Registers a function `(Node) -> Value`, array or list of these for kinds of operators."""
+    """Register a function `(Node) -> Value`, array or list of these for kinds of operators."""
 
     def register(function):
         OPERATORS.update(dict.fromkeys(kinds, function))
@@ -61,7 +61,7 @@ def operator(*kinds):
 
 
 def held_last(value):
-    """Returns an image tensor held channels last."""
+    """Return an image tensor held channels last."""
     if value.last:
         return value.tensor
     if len(value.tensor.shape) != 4:
@@ -70,12 +70,12 @@ def held_last(value):
 
 
 def plain(value):
-    """Returns a tensor held as ONNX means it."""
+    """Return a tensor held as ONNX means it."""
     return layers.Permute((3, 1, 2))(value.tensor) if value.last else value.tensor
 
 
 def constant(array):
-    """Returns an input that must not depend on the images."""
+    """Return an input that must not depend on the images."""
     if not isinstance(array, np.ndarray):
         raise ValueError("its weights are computed, not constant")
     return array

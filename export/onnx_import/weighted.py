@@ -15,7 +15,7 @@ def _with(layer, tensor, weights):
 
 
 def _window(node, kernel, sizes):
-    """Returns strides, dilations and `((top, bottom), (left, right))` of a convolution or a pool."""
+    """Return strides, dilations and `((top, bottom), (left, right))` of a convolution or a pool."""
     at = node.attributes
     strides, dilations = (tuple(at.get(k, (1, 1))) for k in ("strides", "dilations"))
     if len(kernel) != 2:

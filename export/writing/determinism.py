@@ -20,7 +20,7 @@ _ONNX_RANDOM = (
 
 
 def check_tensorflow(graph_def, layers=(), *, allow_state=False):
-    """Checks that a TensorFlow graph always gives the same output for the same input.
+    """Check that a TensorFlow graph always gives the same output for the same input.
 
     Args:
         graph_def: `GraphDef`, with the functions it calls.
@@ -39,7 +39,7 @@ def check_tensorflow(graph_def, layers=(), *, allow_state=False):
 
 
 def check_onnx(graph, layers=()):
-    """Checks that an ONNX graph has no random operation.
+    """Check that an ONNX graph has no random operation.
 
     Args:
         graph: `onnx.GraphProto`.
@@ -57,7 +57,7 @@ def check_onnx(graph, layers=()):
 
 
 def _onnx_nodes(graph, outer):
-    """Yields every node, those of inner graphs too, and the constants that it can read."""
+    """Yield every node, those of inner graphs too, and the constants that it can read."""
     constants = {**outer, **{t.name: t for t in graph.initializer}}
     for node in graph.node:
         yield node, constants
@@ -89,7 +89,7 @@ def _refuse(found, layers, what):
 
 
 def layer_of(name, layers):
-    """Finds the layer in whose name scope an operation stands.
+    """Find the layer in whose name scope an operation stands.
 
     Args:
         name: str, the operation's name, such as "cnn_1/latent_1/normal".

@@ -22,7 +22,7 @@ _BATCH_SIZE = 100
 
 
 def export_network(network, path, *, form, class_names, x, select, overwrite, opset=None):
-    """Writes a network into a file that computes the same, or leaves no file.
+    """Write a network into a file that computes the same, or leaves no file.
 
     Args:
         network: functional `keras.Model` from `(batch, H, W, C)` images in [0, 1] to logits.
@@ -94,7 +94,7 @@ def _write(network, path, **job):
 
 
 def _version():
-    """Returns the version of sharedkeras, which a checkout has without being installed."""
+    """Return the version of sharedkeras, which a checkout has without being installed."""
     try:
         from sharedkeras.version import __version__
     except ModuleNotFoundError:

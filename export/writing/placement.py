@@ -8,7 +8,7 @@ import shutil
 
 
 def check_target(path, *, directory, overwrite):
-    """Checks, before any work, that something may be written at a path.
+    """Check, before any work, that something may be written at a path.
 
     Args:
         path: `pathlib.Path`.
@@ -37,7 +37,7 @@ def check_target(path, *, directory, overwrite):
 
 @contextlib.contextmanager
 def placing(path, *, directory, overwrite):
-    """Gives a temporary sibling to write to and renames it to the path at the end.
+    """Return a temporary sibling to write to and renames it to the path at the end.
 
     A rename inside one directory is atomic, so a reader never sees half a file. When the block raises,
     the sibling is deleted and whatever stood at the path stays.
@@ -86,7 +86,7 @@ def _delete(path):
 
 
 def size_of(path):
-    """Adds up the bytes of a file or of all files in a directory.
+    """Add up the bytes of a file or of all files in a directory.
 
     Args:
         path: path of a file or directory.

@@ -21,7 +21,7 @@ _CHATTY = ("tensorflow", "tf2onnx")
 
 
 def write(network, path, *, form, metadata, select=None, opset=None):
-    """Writes a network into a file, without checking parity.
+    """Write a network into a file, without checking parity.
 
     Args:
         network: functional `keras.Model`.

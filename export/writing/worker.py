@@ -20,7 +20,7 @@ _STDERR_LINES = 20
 
 
 def write_in_subprocess(network, path, directory, **job):
-    """Calls `export.writing.tensorflow_writer.write` in a subprocess on the TensorFlow backend.
+    """Call `export.writing.tensorflow_writer.write` in a subprocess on the TensorFlow backend.
 
     Args:
         network: `keras.Model` of any backend, made of layers that a fresh process can import.
@@ -80,7 +80,7 @@ def write_in_subprocess(network, path, directory, **job):
 
 
 def main(job_file):
-    """Does one job.
+    """Do one job.
 
     Args:
         job_file: path of the JSON file that `write_in_subprocess` wrote.
@@ -107,7 +107,7 @@ def main(job_file):
 
 
 def _modules(layer):
-    """Collects the modules that define the classes of a network's own layers."""
+    """Collect the modules that define the classes of a network's own layers."""
     name = type(layer).__module__
     found = set() if name.split(".")[0] == "keras" else {name}
     for inner in getattr(layer, "layers", []):

@@ -55,7 +55,7 @@ class Attack:
 
 
 def prepare(classifier, x, y, index):
-    """Converts what an attack is given; a Keras model is wrapped.
+    """Convert what an attack is given; a Keras model is wrapped.
 
     Returns:
         `(classifier, x, y, index)` as `FrozenClassifier` and tensors.
@@ -72,11 +72,11 @@ def prepare(classifier, x, y, index):
 
 
 def radius(attack, epsilon, x):
-    """Returns the balls' sizes as a tensor: the attack's own unless others are given."""
+    """Return the balls' sizes as a tensor: the attack's own unless others are given."""
     epsilon = attack.epsilon if epsilon is None else epsilon
     return ops.convert_to_tensor(epsilon, dtype=x.dtype)
 
 
 def settings(attack):
-    """Returns an attack's configuration as plain data, for reports."""
+    """Return an attack's configuration as plain data, for reports."""
     return {"attack": type(attack).__name__, **dataclasses.asdict(attack)}

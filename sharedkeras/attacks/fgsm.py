@@ -31,7 +31,7 @@ class FGSM(Attack):
     eot_samples: int = 1
 
     def __post_init__(self):
-        """Checks every value, so that a wrong one is seen before any work."""
+        """Check every value, so that a wrong one is seen before any work."""
         norms.get(self.norm)
         need_positive(epsilon=self.epsilon)
 

@@ -56,7 +56,7 @@ class PGD(Attack):
     eot_samples: int = 1
 
     def __post_init__(self):
-        """Checks every value, so that a wrong one is seen before any work."""
+        """Check every value, so that a wrong one is seen before any work."""
         norms.get(self.norm)
         losses.get(self.loss)
         need_positive(epsilon=self.epsilon, step_size=self.step_size)
@@ -176,7 +176,7 @@ class PGD(Attack):
 
 
 def _better(a, b):
-    """Merges two runs: for each example a success first, then the larger loss."""
+    """Merge two runs: for each example a success first, then the larger loss."""
     take = ops.logical_and(
         ops.logical_not(a.success), ops.logical_or(b.success, b.best_loss > a.best_loss)
     )

@@ -48,7 +48,7 @@ def success_and_distance(norm, x, adv, wrong, epsilon):
 
 
 def select(mask, a, b):
-    """Takes examples of `a` where the mask is true and of `b` elsewhere.
+    """Take examples of `a` where the mask is true and of `b` elsewhere.
 
     Args:
         mask: `(batch,)` bool tensor.

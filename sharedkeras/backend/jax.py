@@ -16,16 +16,16 @@ MERGES_PASSES = True
 
 
 def version():
-    """Returns the framework's name and version, for reports."""
+    """Return the framework's name and version, for reports."""
     return f"jax {jax.__version__}"
 
 
 def deterministic():
-    """Does nothing on a CPU, where XLA is deterministic; kept so that callers need not ask."""
+    """Do nothing on a CPU, where XLA is deterministic; kept so that callers need not ask."""
 
 
 def value_and_grad(fn, x):
-    """Computes a scalar function and its gradient with respect to its input.
+    """Compute a scalar function and its gradient with respect to its input.
 
     Args:
         fn: `fn(x) -> (scalar, aux)`.
@@ -38,7 +38,7 @@ def value_and_grad(fn, x):
 
 
 def compile(fn):
-    """Returns `fn` as a graph, compiled once for each combination of shapes."""
+    """Return `fn` as a graph, compiled once for each combination of shapes."""
     return jax.jit(fn)
 
 
@@ -48,7 +48,7 @@ def is_tracing(x=None):
 
 
 def repeat(steps, body, carry):
-    """Runs `carry = body(i, carry)` for `i` in `0 .. steps - 1`.
+    """Run `carry = body(i, carry)` for `i` in `0 .. steps - 1`.
 
     On a CPU a short loop is unrolled, since XLA's CPU code for convolutions inside a loop is slow.
 
@@ -68,7 +68,7 @@ def repeat(steps, body, carry):
 
 
 def devices():
-    """Lists the devices over which batches may be spread: all of the default kind."""
+    """List the devices over which batches may be spread: all of the default kind."""
     return jax.local_devices()
 
 
@@ -78,17 +78,17 @@ def accelerated():
 
 
 def on(device):
-    """Returns a context in which new tensors and functions live on a device of `devices()`."""
+    """Return a context in which new tensors and functions live on a device of `devices()`."""
     return jax.default_device(device)
 
 
 def put(x, device):
-    """Copies a tensor to a device of `devices()`."""
+    """Copy a tensor to a device of `devices()`."""
     return jax.device_put(x, device)
 
 
 def barrier(x):
-    """Returns a tensor as it is, and keeps a compiler from merging its making into its uses."""
+    """Return a tensor as it is, and keep a compiler from merging its making into its uses."""
     return jax.lax.optimization_barrier(x)
 
 

@@ -13,17 +13,17 @@ MERGES_PASSES = False
 
 
 def version():
-    """Returns the framework's name and version, for reports."""
+    """Return the framework's name and version, for reports."""
     return f"tensorflow {tf.__version__}"
 
 
 def deterministic():
-    """Makes every operation return the same bits for the same input."""
+    """Make every operation return the same bits for the same input."""
     tf.config.experimental.enable_op_determinism()
 
 
 def value_and_grad(fn, x):
-    """Computes a scalar function and its gradient with respect to its input.
+    """Compute a scalar function and its gradient with respect to its input.
 
     Only `x` is watched: the tape records nothing for the weights, whose gradients no attack needs.
 
@@ -44,7 +44,7 @@ def value_and_grad(fn, x):
 
 
 def compile(fn):
-    """Returns `fn` as a graph, traced once for each combination of shapes."""
+    """Return `fn` as a graph, traced once for each combination of shapes."""
     # The partial hides the code object by which TensorFlow counts retracing: closures made of the same
     # lines are different functions, and its warning about them would be false.
     return tf.function(functools.partial(fn), autograph=False)
@@ -56,7 +56,7 @@ def is_tracing(x=None):
 
 
 def repeat(steps, body, carry):
-    """Runs `carry = body(i, carry)` for `i` in `0 .. steps - 1`.
+    """Run `carry = body(i, carry)` for `i` in `0 .. steps - 1`.
 
     Args:
         steps: int or scalar int32 tensor, at least 0.
@@ -70,7 +70,7 @@ def repeat(steps, body, carry):
 
 
 def devices():
-    """Lists the devices over which batches may be spread: all GPUs, or else all logical CPUs."""
+    """List the devices over which batches may be spread: all GPUs, or else all logical CPUs."""
     found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return [device.name for device in found]
 
@@ -81,18 +81,18 @@ def accelerated():
 
 
 def on(device):
-    """Returns a context in which new tensors and functions live on a device of `devices()`."""
+    """Return a context in which new tensors and functions live on a device of `devices()`."""
     return tf.device(device)
 
 
 def put(x, device):
-    """Copies a tensor to a device of `devices()`."""
+    """Copy a tensor to a device of `devices()`."""
     with tf.device(device):
         return tf.identity(x)
 
 
 def barrier(x):
-    """Returns a tensor as it is, and keeps a compiler from merging its making into its uses."""
+    """Return a tensor as it is, and keep a compiler from merging its making into its uses."""
     return x
 
 

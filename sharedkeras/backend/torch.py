@@ -13,17 +13,17 @@ MERGES_PASSES = False
 
 
 def version():
-    """Returns the framework's name and version, for reports."""
+    """Return the framework's name and version, for reports."""
     return f"torch {torch.__version__}"
 
 
 def deterministic():
-    """Makes every operation return the same bits for the same input."""
+    """Make every operation return the same bits for the same input."""
     torch.use_deterministic_algorithms(True)
 
 
 def value_and_grad(fn, x):
-    """Computes a scalar function and its gradient with respect to its input.
+    """Compute a scalar function and its gradient with respect to its input.
 
     Args:
         fn: `fn(x) -> (scalar, aux)`.
@@ -43,7 +43,7 @@ def value_and_grad(fn, x):
 
 
 def compile(fn):
-    """Returns `fn` itself: eager PyTorch needs no compilation."""
+    """Return `fn` itself: eager PyTorch needs no compilation."""
     return fn
 
 
@@ -53,14 +53,14 @@ def is_tracing(x=None):
 
 
 def repeat(steps, body, carry):
-    """Runs `carry = body(i, carry)` for `i` in `0 .. steps - 1`; see the TensorFlow backend."""
+    """Run `carry = body(i, carry)` for `i` in `0 .. steps - 1`; see the TensorFlow backend."""
     for i in range(int(steps)):
         carry = body(ops.convert_to_tensor(i, dtype="int32"), carry)
     return carry
 
 
 def devices():
-    """Lists the devices over which batches may be spread; Keras's torch backend uses one."""
+    """List the devices over which batches may be spread; Keras's torch backend uses one."""
     return [None]
 
 
@@ -70,17 +70,17 @@ def accelerated():
 
 
 def on(device):
-    """Returns a context that changes nothing: there is one device."""
+    """Return a context that changes nothing: there is one device."""
     return contextlib.nullcontext()
 
 
 def put(x, device):
-    """Returns a tensor as it is: there is one device."""
+    """Return a tensor as it is: there is one device."""
     return x
 
 
 def barrier(x):
-    """Returns a tensor as it is, and keeps a compiler from merging its making into its uses."""
+    """Return a tensor as it is, and keep a compiler from merging its making into its uses."""
     return x
 
 

@@ -78,12 +78,12 @@ class Batches(keras.utils.PyDataset):
         self._epoch = _integer("epoch", value)
 
     def __len__(self):
-        """Returns the number of batches in an epoch."""
+        """Return the number of batches in an epoch."""
         full, rest = divmod(len(self.x), self.batch_size)
         return full + (rest > 0 and not self.drop_remainder)
 
     def __getitem__(self, position):
-        """Returns the batch at a position of the current epoch."""
+        """Return the batch at a position of the current epoch."""
         count = len(self)
         if not -count <= position < count:
             raise IndexError(f"There are {count} batches. Received: {position}")
@@ -97,7 +97,7 @@ class Batches(keras.utils.PyDataset):
         return self.x[rows], targets
 
     def order(self, epoch):
-        """Returns the examples' numbers in the order of an epoch.
+        """Return the examples' numbers in the order of an epoch.
 
         Args:
             epoch: int, at least 0.
@@ -121,11 +121,11 @@ class Batches(keras.utils.PyDataset):
         return np.argsort(words, kind="stable").astype("int32")
 
     def on_epoch_begin(self):
-        """Notes that a loop begins to read; called by Keras."""
+        """Note that a loop begins to read; called by Keras."""
         self._running, self._first, self._last = True, True, False
 
     def on_epoch_end(self):
-        """Moves on to the next epoch if this one was read to its end; called by Keras."""
+        """Move on to the next epoch if this one was read to its end; called by Keras."""
         # Keras also calls this before the first epoch and once more when data runs out.
         if self._last:
             self._epoch += 1

@@ -59,7 +59,7 @@ _KNOWN = {
 
 
 def names():
-    """Lists the data sets that `load` knows by name.
+    """List the data sets that `load` knows by name.
 
     Returns:
         List of strings.
@@ -68,7 +68,7 @@ def names():
 
 
 def info(name):
-    """Looks up a data set's image shape and labels, reading nothing.
+    """Look up a data set's image shape and labels, reading nothing.
 
     So a network can be built, and a flag be checked, before any data is there.
 

@@ -16,7 +16,7 @@ EMBEDDED = pathlib.Path(__file__).parent / "embedded" / "mnist_mini.npz"
 
 
 def load(name, split, *, data_dir=None, download=False, validation_size=0):
-    """Loads one split of a data set into memory.
+    """Load one split of a data set into memory.
 
     Attacks and verdicts refer to examples by number, so the order is fixed: that in which the data is
     stored. For TensorFlow Datasets it is the order of `tfds.load(..., shuffle_files=False)`, which
@@ -60,7 +60,7 @@ def load(name, split, *, data_dir=None, download=False, validation_size=0):
 
 
 def _source(name):
-    """Returns the file where the name tells it, else None, and what is known of the data set."""
+    """Return the file where the name tells it, else None, and what is known of the data set."""
     if isinstance(name, str | os.PathLike) and os.fspath(name).endswith(".npz"):
         return pathlib.Path(name).expanduser(), None
     known = info(name)

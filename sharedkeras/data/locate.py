@@ -18,7 +18,7 @@ _PATIENCE = 5.0  # Seconds: a slow handshake fits, and a user still waits.
 
 
 def locate(name, data_dir=None, download=False):
-    """Finds the file or directory that holds a data set.
+    """Find the file or directory that holds a data set.
 
     A file `<data_dir>/<name>.npz` comes first, since somebody put it there on purpose and it needs no
     TensorFlow; then the newest `<data_dir>/<name>/<version>` that TensorFlow Datasets has prepared.
@@ -77,7 +77,7 @@ def _absent(name, root):
 
 
 def _silence(url):
-    """Returns why a host does not answer, or None where it does."""
+    """Return why a host does not answer, or None where it does."""
     # In a thread, because no time-out applies to looking up a host's name.
     answer = ["no answer"]
 

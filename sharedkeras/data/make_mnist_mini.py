@@ -55,7 +55,7 @@ def make_mnist_mini(path, *, data_dir=None, seed=SEED, per_class=None):
 
 
 def _original(source, split):
-    """Reads a split in the order of MNIST's own files."""
+    """Read a split in the order of MNIST's own files."""
     if source.suffix == ".npz":
         images, labels, _ = read_npz(source, split)
         return images, labels
@@ -68,7 +68,7 @@ def _original(source, split):
 
 
 def _draw(labels, split, seed, per_class):
-    """Takes as many of each class, in rounds of one of each, so that any tail is stratified too."""
+    """Take as many of each class, in rounds of one of each, so that any tail is stratified too."""
 
     def digest(i):
         return hashlib.sha256(f"mnist-mini {seed} {split} {i}".encode())
@@ -83,7 +83,7 @@ def _ranking(numbers, digest):
 
 
 def _archive(arrays):
-    """Writes an .npz whose bytes depend on the arrays only, not on the clock or the system."""
+    """Write an .npz whose bytes depend on the arrays only, not on the clock or the system."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, array in arrays.items():

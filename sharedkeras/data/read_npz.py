@@ -8,7 +8,7 @@ from sharedkeras.data.splits import span
 
 
 def read_npz(path, split, validation_size=0):
-    """Reads one split of an archive of `x_train, y_train, x_test, y_test, label_names`.
+    """Read one split of an archive of `x_train, y_train, x_test, y_test, label_names`.
 
     The archive that Keras itself downloads for MNIST is one of these: the channel axis and
     `label_names` may be missing.

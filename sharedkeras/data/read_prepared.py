@@ -8,7 +8,7 @@ from sharedkeras.data.splits import span
 
 
 def read_prepared(directory, split, validation_size=0):
-    """Reads one split of a directory that TensorFlow Datasets has prepared.
+    """Read one split of a directory that TensorFlow Datasets has prepared.
 
     From the directory itself, not by name, so that nothing is ever downloaded on the way. The order
     is that of `tfds.load(..., shuffle_files=False)`.
@@ -40,7 +40,7 @@ def read_prepared(directory, split, validation_size=0):
 
 
 def import_tfds():
-    """Imports TensorFlow Datasets, and with it TensorFlow, at the moment it is needed.
+    """Import TensorFlow Datasets, and with it TensorFlow, at the moment it is needed.
 
     Returns:
         The module.

@@ -43,7 +43,7 @@ def check_split(split, validation_size):
 
 
 def span(split, train_size, validation_size):
-    """Finds where a split lies in the stored data.
+    """Find where a split lies in the stored data.
 
     Args:
         split: "train", "validation" or "test".

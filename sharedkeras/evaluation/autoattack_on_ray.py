@@ -143,7 +143,7 @@ def _start(ray):
 
 
 def _environment(num_cpus):
-    """Returns what must be set in a worker before it imports Keras."""
+    """Return what must be set in a worker before it imports Keras."""
     threads = str(math.ceil(num_cpus))
     # The last is what XLA reads on a CPU.
     names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC")
@@ -154,7 +154,7 @@ def _environment(num_cpus):
 
 
 def _packed(network):
-    """Returns a network as the bytes of a `.keras` file, with the registered classes that it names."""
+    """Return a network as the bytes of a `.keras` file, with the registered classes that it names."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "network.keras"
         save_network(network, path)
@@ -195,7 +195,7 @@ def _judge_slice(work, i, m, resume_from):
 
 
 def _gather(ray, slices, retries, verbose):
-    """Waits for all slices; the first failure ends those at work and is raised."""
+    """Wait for all slices; the first failure ends those at work and is raised."""
     shards, waiting, reports = len(slices), dict(slices), []
     started = time.perf_counter()
     console = Console(stderr=True)
@@ -235,7 +235,7 @@ def _gather(ray, slices, retries, verbose):
 
 
 def _cancel(ray, waiting):
-    """Ends slices at work, again and again: one on its way to a worker escapes Ray's first attempt."""
+    """End slices at work, again and again: one on its way to a worker escapes Ray's first attempt."""
     until = time.monotonic() + _CANCEL_SECONDS
     while waiting and time.monotonic() < until:
         for reference in waiting:

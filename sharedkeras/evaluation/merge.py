@@ -9,7 +9,7 @@ _PER_SLICE_SETTINGS = ("shard", "command", "resume_from")
 
 
 def merge(reports) -> Report:
-    """Joins the slices of one evaluation as if it had been one run.
+    """Join the slices of one evaluation as if it had been one run.
 
     Args:
         reports: `Report`s of disjoint examples, made with the same settings, seed and version of

@@ -30,7 +30,7 @@ _TRAVEL = 2.5
 
 
 def check(network, x, y, *, norm="linf", epsilon=8 / 255, batch_size=64, seed=0, select=None):
-    """Checks what every honest evaluation fulfils, with a few attacks on at most 64 images.
+    """Check what every honest evaluation fulfils, with a few attacks on at most 64 images.
 
     Besides the checks of `before`:
 

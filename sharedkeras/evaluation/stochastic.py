@@ -178,7 +178,7 @@ def _attacks(name, version, attacks, norm, epsilon):
 
 
 def _without_noise(network):
-    """Copies a network, its random layers switched to their means."""
+    """Copy a network, its random layers switched to their means."""
     changed = []
 
     def clone(layer):

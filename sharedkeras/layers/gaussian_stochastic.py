@@ -80,12 +80,12 @@ class GaussianStochastic(keras.layers.Layer):
         )
 
     def build(self, input_shape):
-        """Creates the dense layer's weights for features of the given width."""
+        """Create the dense layer's weights for features of the given width."""
         self.projection.build(input_shape)
         self.built = True
 
     def call(self, features, training=False):
-        """Computes the latent, its mean and its scale."""
+        """Compute the latent, its mean and its scale."""
         mean, raw = ops.split(self.projection(features), 2, axis=-1)
         raw = raw + self.shift
         scale = ops.softplus(raw) if self.parameterisation == "softplus" else ops.exp(0.5 * raw)
@@ -96,12 +96,12 @@ class GaussianStochastic(keras.layers.Layer):
         return mean + scale * noise, mean, scale
 
     def compute_output_shape(self, input_shape):
-        """Returns the three shapes `(batch, units)`."""
+        """Return the three shapes `(batch, units)`."""
         shape = (*input_shape[:-1], self.units)
         return shape, shape, shape
 
     def get_config(self):
-        """Returns the arguments that make an equal layer."""
+        """Return the arguments that make an equal layer."""
         seed = None if isinstance(self.seed, keras.random.SeedGenerator) else self.seed
         return {
             **super().get_config(),

@@ -4,7 +4,7 @@ from keras import ops
 
 
 def cross_entropy(y, logits):
-    """Computes the cross-entropy of integer labels and logits.
+    """Compute the cross-entropy of integer labels and logits.
 
     Log-softmax and one gather: no probability is formed, so no logit is too large.
 

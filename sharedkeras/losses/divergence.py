@@ -4,7 +4,7 @@ from keras import ops
 
 
 def kl_categorical(p_logits, q_logits):
-    """Computes the divergence KL(p || q) of two categorical distributions given by logits.
+    """Compute the divergence KL(p || q) of two categorical distributions given by logits.
 
     Everything stays in log space, and gradients flow through both arguments.
 
@@ -23,7 +23,7 @@ def kl_categorical(p_logits, q_logits):
 
 
 def symmetrised_kl_categorical(p_logits, q_logits):
-    """Computes half the sum of KL(p || q) and KL(q || p) of two categorical distributions.
+    """Compute half the sum of KL(p || q) and KL(q || p) of two categorical distributions.
 
         SKL = 1/2 sum_k (p_k - q_k)(log p_k - log q_k)
 
@@ -43,7 +43,7 @@ def symmetrised_kl_categorical(p_logits, q_logits):
 
 
 def symmetrised_kl_gaussian(mean_p, scale_p, mean_q, scale_q):
-    """Computes half the sum of KL(p || q) and KL(q || p) of two diagonal Gaussians.
+    """Compute half the sum of KL(p || q) and KL(q || p) of two diagonal Gaussians.
 
     The logarithms of the two directions cancel, which leaves a form without any logarithm:
 

@@ -27,7 +27,7 @@ def _need(logits, classes, name, instead):
 
 
 def margin(y, logits):
-    """Computes by how much the strongest wrong logit exceeds the true one.
+    """Compute by how much the strongest wrong logit exceeds the true one.
 
         margin = max_{j != y} z_j - z_y
 
@@ -43,7 +43,7 @@ def margin(y, logits):
 
 
 def dlr(y, logits):
-    """Computes the difference of logits ratio, which no rescaling of the logits changes.
+    """Compute the difference of logits ratio, which no rescaling of the logits changes.
 
         DLR = -(z_y - max_{j != y} z_j) / (z_(1) - z_(3))
 
@@ -69,7 +69,7 @@ def dlr(y, logits):
 
 
 def dlr_targeted(y, target, logits):
-    """Computes the difference of logits ratio towards a target class.
+    """Compute the difference of logits ratio towards a target class.
 
         DLR_t = -(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2)
 

@@ -7,12 +7,12 @@ _LOSSES = {"ce": cross_entropy, "dlr": dlr, "margin": margin}
 
 
 def names():
-    """Lists the names that `get` knows."""
+    """List the names that `get` knows."""
     return sorted(_LOSSES)
 
 
 def get(loss):
-    """Finds an attack's loss by name; a callable is returned as it is.
+    """Find an attack's loss by name; a callable is returned as it is.
 
     Args:
         loss: "ce", "dlr", "margin", or `loss(y, logits) -> (batch,)`.

@@ -8,7 +8,7 @@ _ROUNDING = 8.0  # Units in the last place of |x|^2 + |y|^2 that count as no dis
 
 
 def squared_distances(x):
-    """Computes all squared Euclidean distances between the rows of a matrix.
+    """Compute all squared Euclidean distances between the rows of a matrix.
 
     Args:
         x: `(m, d)` tensor.
@@ -44,7 +44,7 @@ def nearest_neighbour_width(distance, neighbours):
 
 
 def gaussian(distance, width):
-    """Computes `exp(-distance / (2 width**2))`.
+    """Compute `exp(-distance / (2 width**2))`.
 
     Args:
         distance: squared distances.

@@ -140,7 +140,7 @@ _NORMS = {
 
 
 def get(name):
-    """Finds a norm by its name.
+    """Find a norm by its name.
 
     Args:
         name: "linf", "l2" or "l1".

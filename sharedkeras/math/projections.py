@@ -23,7 +23,7 @@ _HALVINGS = {"float32": 26, "float64": 55}  # Two more than the type has bits.
 
 
 def excess(point, normal, offset):
-    """Computes by how much a point lies above a hyperplane: `<normal, point> - offset`.
+    """Compute by how much a point lies above a hyperplane: `<normal, point> - offset`.
 
     Args:
         point: `(batch, ...)` tensor.
@@ -37,7 +37,7 @@ def excess(point, normal, offset):
 
 
 def linf(point, normal, excess):
-    """Finds the shortest move in Linf from a point to a hyperplane within [0, 1]^d.
+    """Find the shortest move in Linf from a point to a hyperplane within [0, 1]^d.
 
         d_i = -sign(excess w_i) min(level, room_i),   sum_i |w_i| min(level, room_i) = |excess|
 
@@ -58,7 +58,7 @@ def linf(point, normal, excess):
 
 
 def l2(point, normal, excess):
-    """Finds the shortest move in L2 from a point to a hyperplane within [0, 1]^d.
+    """Find the shortest move in L2 from a point to a hyperplane within [0, 1]^d.
 
         d_i = -sign(excess w_i) min(level |w_i|, room_i)
 
@@ -71,7 +71,7 @@ def l2(point, normal, excess):
 
 
 def l1(point, normal, excess):
-    """Finds the shortest move in L1 from a point to a hyperplane within [0, 1]^d.
+    """Find the shortest move in L1 from a point to a hyperplane within [0, 1]^d.
 
     The coordinates are used up in the order of their weights until the hyperplane is met. The weight at
     which this happens is found by bisection down to rounding, and the coordinates of that weight share
@@ -101,7 +101,7 @@ _PROJECTIONS = {"linf": linf, "l2": l2, "l1": l1}
 
 
 def get(name):
-    """Finds a norm's projection by the norm's name.
+    """Find a norm's projection by the norm's name.
 
     Args:
         name: "linf", "l2" or "l1".
@@ -126,7 +126,7 @@ def _move(displacement, like):
 
 
 def _one_sided(point, normal, excess):
-    """Turns the problem so that every coordinate gains by moving a positive way."""
+    """Turn the problem so that every coordinate gains by moving a positive way."""
     point, normal = _flat(point), _flat(normal)
     excess = ops.expand_dims(excess, 1)
     way = ops.where(excess >= 0, -ops.sign(normal), ops.sign(normal))

@@ -56,7 +56,7 @@ def threefry(key, counter):
 
 
 def key(seed, *path):
-    """Makes a key from a seed and the path that leads to its use.
+    """Make a key from a seed and the path that leads to its use.
 
     Args:
         seed: int in `[0, 2**64)`, or a key, which is then extended by the path.

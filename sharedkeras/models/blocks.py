@@ -6,7 +6,7 @@ from sharedkeras.layers import GaussianStochastic
 
 
 def conv(filters, kernel_size=3, *, strides=1, padding=1, name, use_bias=False):
-    """Returns a function that applies a convolution padded as PyTorch pads it.
+    """Return a function that applies a convolution padded as PyTorch pads it.
 
     Keras's `padding="same"` with stride 2 pads an even size only at the bottom and right; PyTorch pads
     every side and then strides, which gives other numbers. Kernels are He normal in fan-out.
@@ -42,7 +42,7 @@ def conv(filters, kernel_size=3, *, strides=1, padding=1, name, use_bias=False):
 
 
 def batch_norm(name):
-    """Returns batch normalisation with PyTorch's settings: momentum 0.9 in Keras's sense, epsilon 1e-5.
+    """Return batch normalisation with PyTorch's settings: momentum 0.9 in Keras's sense, epsilon 1e-5.
 
     One difference stays: PyTorch's moving variance takes the unbiased estimate of a batch, Keras's the
     biased one, a factor of n / (n - 1) with n the pixels of the batch.
@@ -51,13 +51,13 @@ def batch_norm(name):
 
 
 def dense(units, name, **kwargs):
-    """Returns a dense layer initialised as PyTorch's weights are (its biases start at zero here)."""
+    """Return a dense layer initialised as PyTorch's weights are (its biases start at zero here)."""
     initializer = initializers.VarianceScaling(1.0 / 3.0, "fan_in", "uniform")
     return layers.Dense(units, kernel_initializer=initializer, name=name, **kwargs)
 
 
 def head(features, num_classes, latent_dim, latent_options=None):
-    """Applies the stochastic layer, if asked for, and the last dense layer.
+    """Apply the stochastic layer, if asked for, and the last dense layer.
 
     Args:
         features: `(batch, d)` tensor.

@@ -14,7 +14,7 @@ _WIDE = re.compile(r"wrn-(\d+)-(\d+)")
 
 
 def names():
-    """Lists the names that `build` knows; `wrn-<depth>-<width>` stands for a family."""
+    """List the names that `build` knows; `wrn-<depth>-<width>` stands for a family."""
     return [*sorted(_BUILDERS), "wrn-34-10", "wrn-<depth>-<width>"]
 
 
@@ -28,7 +28,7 @@ def _builder(name):
 
 
 def latent_dim_of(name):
-    """Returns the size of the stochastic layer that the paper gives this network (section 4.1).
+    """Return the size of the stochastic layer that the paper gives this network (section 4.1).
 
     The paper's ResNet-50 is a surrogate without one; trained with one, it gets that of ResNet-18.
     """
@@ -37,7 +37,7 @@ def latent_dim_of(name):
 
 
 def build(name, *, input_shape, num_classes, latent_dim=None, **options):
-    """Builds a network by name.
+    """Build a network by name.
 
     Args:
         name: one of `names()`: "cnn", "resnet18", "resnet50", "wrn-34-10", or any "wrn-<depth>-<width>".

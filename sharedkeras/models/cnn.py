@@ -15,7 +15,7 @@ def cnn(
     dropout=0.0,
     name="cnn",
 ):
-    """Builds four convolutions and three dense layers, the SmallCNN of the TRADES experiments.
+    """Build four convolutions and three dense layers, the SmallCNN of the TRADES experiments.
 
     Convolutions of 32, 32, 64, 64 channels, 3x3 without padding, max pooling after each pair, dense
     layers of 200, 200 and K units. The paper's stochastic layer of 2 x 128 stands before the last. Two

@@ -11,7 +11,7 @@ _WEIGHTS = ("best", "last")
 
 
 def load_network(source, *, weights="best"):
-    """Loads a network from a run directory or a `.keras` file (`zoo.find` also knows the zoo's names).
+    """Load a network from a run directory or a `.keras` file (`zoo.find` also knows the zoo's names).
 
     Args:
         source: path of a run directory or of a `.keras` file.

@@ -47,7 +47,7 @@ def resnet18(
     latent_options=None,
     name="resnet18",
 ):
-    """Builds the ResNet-18 used for CIFAR: 3x3 stem without max pooling, widths 64 to 512.
+    """Build the ResNet-18 used for CIFAR: 3x3 stem without max pooling, widths 64 to 512.
 
     The paper's stochastic layer of 2 x 256 stands before the last dense layer.
 
@@ -76,7 +76,7 @@ def resnet50(
     latent_options=None,
     name="resnet50",
 ):
-    """Builds the ResNet-50 used for CIFAR, from which black-box attacks are transferred.
+    """Build the ResNet-50 used for CIFAR, from which black-box attacks are transferred.
 
     Bottleneck blocks, 3x3 stem without max pooling, widths 256 to 2048 after the blocks; the stride is
     in the 3x3 convolution.

@@ -31,7 +31,7 @@ def wide_resnet(
     dropout=0.0,
     name=None,
 ):
-    """Builds a wide residual network with pre-activation blocks, WRN-34-10 by default.
+    """Build a wide residual network with pre-activation blocks, WRN-34-10 by default.
 
     The paper's stochastic layer of 2 x 320 stands before the last dense layer.
 

@@ -31,7 +31,7 @@ class Objective(typing.Protocol):
 
 
 def at_epoch(coefficient, epoch):
-    """Evaluates a coefficient: a float stays, a schedule is asked for the epoch.
+    """Evaluate a coefficient: a float stays, a schedule is asked for the epoch.
 
     Args:
         coefficient: float, or a callable of the epoch.
@@ -44,5 +44,5 @@ def at_epoch(coefficient, epoch):
 
 
 def describe(objective):
-    """Returns an objective's configuration as a string, for configuration files and reports."""
+    """Return an objective's configuration as a string, for configuration files and reports."""
     return repr(objective)

@@ -7,12 +7,12 @@ _OBJECTIVES = {"shared-information": SharedInformation, "standard": Standard}
 
 
 def names():
-    """Lists the names that `get` knows."""
+    """List the names that `get` knows."""
     return sorted(_OBJECTIVES)
 
 
 def get(name):
-    """Finds an objective's class by its name.
+    """Find an objective's class by its name.
 
     Args:
         name: one of `names()`.

@@ -49,7 +49,7 @@ class SharedInformation:
     layers = ()
 
     def __post_init__(self):
-        """Checks the weights, so that a wrong one is seen before any work."""
+        """Check the weights, so that a wrong one is seen before any work."""
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"`alpha` must be in [0, 1]. Received: alpha={self.alpha}")
         for name in ("beta", "lam"):
@@ -71,7 +71,7 @@ class SharedInformation:
         return {"clean": x, "adv": adv}, targets
 
     def loss(self, targets, outputs, epoch=None):
-        """Computes `{"loss", "ce_adv", "ce_clean", "skl", "hsic"}`, scalars."""
+        """Compute `{"loss", "ce_adv", "ce_clean", "skl", "hsic"}`, scalars."""
         label = targets["label"]
         clean, adv = outputs["clean"], outputs["adv"]
         ce_adv = ops.mean(cross_entropy(label, adv["logits"]))

@@ -33,6 +33,6 @@ class Standard:
         return {"adv": self.attack(classifier, x, targets["label"], seed=seed, index=index)}, targets
 
     def loss(self, targets, outputs, epoch=None):
-        """Computes `{"loss", "ce_adv"}`, scalars."""
+        """Compute `{"loss", "ce_adv"}`, scalars."""
         value = ops.mean(cross_entropy(targets["label"], outputs["adv"]["logits"]))
         return {"loss": value, "ce_adv": value}

@@ -9,12 +9,12 @@ _RECIPES = {r.name: r for r in (*mnist.RECIPES, *cifar10.RECIPES, *cifar100.RECI
 
 
 def names():
-    """Lists the recipes' names."""
+    """List the recipes' names."""
     return list(_RECIPES)
 
 
 def get(name):
-    """Finds a recipe by its name.
+    """Find a recipe by its name.
 
     Args:
         name: one of `names()`.
@@ -31,7 +31,7 @@ def get(name):
 
 
 def find(dataset, model=None, objective=None):
-    """Finds the first recipe for a dataset, fitted to a network and an objective.
+    """Find the first recipe for a dataset, fitted to a network and an objective.
 
     Args:
         dataset: str, a name of `sharedkeras.data`.

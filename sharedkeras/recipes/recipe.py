@@ -69,7 +69,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self):
-        """Checks every value, so that a wrong one is seen before any data is read."""
+        """Check every value, so that a wrong one is seen before any data is read."""
         object.__setattr__(self, "drops", tuple(self.drops))
         models.latent_dim_of(self.model)
         self.make_objective()
@@ -99,7 +99,7 @@ class Recipe:
             )
 
     def make_attack(self):
-        """Returns the training attack."""
+        """Return the training attack."""
         return PGD(
             epsilon=self.epsilon,
             step_size=self.step_size,
@@ -108,7 +108,7 @@ class Recipe:
         )
 
     def make_objective(self):
-        """Returns the objective, its schedule scaled to the run's length."""
+        """Return the objective, its schedule scaled to the run's length."""
         cls = objectives.get(self.objective)
         if cls is objectives.SharedInformation:
             beta = training.ExponentialRamp.paper(self.beta, self.epochs)
@@ -116,7 +116,7 @@ class Recipe:
         return cls(attack=self.make_attack())
 
     def make_network(self):
-        """Returns the network for the dataset, newly initialised."""
+        """Return the network for the dataset, newly initialised."""
         info = data.info(self.dataset)
         return models.build(
             self.model,
@@ -126,5 +126,5 @@ class Recipe:
         )
 
     def make_augment(self):
-        """Returns the augmentation, or None."""
+        """Return the augmentation, or None."""
         return data.CropAndFlip() if self.augment else None

@@ -34,7 +34,7 @@ class EpochState(keras.callbacks.Callback):
         self.batches = batches
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Sets the epoch's number, counted from 0."""
+        """Set the epoch's number, counted from 0."""
         self.model.epoch.assign(epoch)
         if self.batches is not None:
             self.batches.epoch = epoch
@@ -53,12 +53,12 @@ class MaxSteps(keras.callbacks.Callback):
         self.done = None
 
     def on_train_begin(self, logs=None):
-        """Reads how many updates were made before."""
+        """Read how many updates were made before."""
         self.done = int(ops.convert_to_numpy(self.model.update.value))
         self.model.stop_training = self.done >= self.steps
 
     def on_train_batch_end(self, batch, logs=None):
-        """Counts an update."""
+        """Count an update."""
         self.done += 1
         self.model.stop_training = self.done >= self.steps
 
@@ -85,7 +85,7 @@ class RobustValidation(keras.callbacks.Callback):
         self._classifier = None
 
     def on_epoch_end(self, epoch, logs=None):
-        """Evaluates with fixed draws, so that epochs are compared on the same attack."""
+        """Evaluate with fixed draws, so that epochs are compared on the same attack."""
         if cut_short(self.model):
             return
         if self._classifier is None:
@@ -129,11 +129,11 @@ class Keeper(keras.callbacks.Callback):
         self._began = None
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Starts the epoch's clock."""
+        """Start the epoch's clock."""
         self._began = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Writes weights, log and checkpoint, each atomically."""
+        """Write weights, log and checkpoint, each atomically."""
         if cut_short(self.model):
             return
         row = {"epoch": epoch, **{k: float(v) for k, v in (logs or {}).items()}}
@@ -164,7 +164,7 @@ def _as_csv(history):
 
 
 def validation_attack(attack):
-    """Returns the attack that judges a run while it trains: the training attack from its best start.
+    """Return the attack that judges a run while it trains: the training attack from its best start.
 
     Args:
         attack: the training attack.

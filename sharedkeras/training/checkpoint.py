@@ -20,7 +20,7 @@ _NAME = re.compile(r"epoch-(\d+)\.npz")
 
 
 def variables(trainer):
-    """Lists all state of a trainer in a fixed order: weights, statistics, generators, optimizer."""
+    """List all state of a trainer in a fixed order: weights, statistics, generators, optimizer."""
     if not trainer.optimizer.built:
         trainer.optimizer.build(trainer.trainable_variables)
     return [
@@ -31,7 +31,7 @@ def variables(trainer):
 
 
 def save(directory, trainer, *, epoch, history):
-    """Writes a checkpoint atomically and removes all but the last two.
+    """Write a checkpoint atomically and removes all but the last two.
 
     Args:
         directory: of the checkpoints, made if missing.
@@ -64,7 +64,7 @@ def save(directory, trainer, *, epoch, history):
 
 
 def listed(directory):
-    """Lists the checkpoints of a directory, oldest first."""
+    """List the checkpoints of a directory, oldest first."""
     directory = pathlib.Path(directory)
     if not directory.is_dir():
         return []
@@ -73,7 +73,7 @@ def listed(directory):
 
 
 def restore(path, trainer):
-    """Puts a checkpoint's state into a trainer.
+    """Put a checkpoint's state into a trainer.
 
     Args:
         path: of the file.

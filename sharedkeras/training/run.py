@@ -43,7 +43,7 @@ class Run(NamedTuple):
 
 
 def open_run(run_dir, recipe, *, resume):
-    """Makes a run's directory, or finds the one to resume.
+    """Make a run's directory, or finds the one to resume.
 
     Args:
         run_dir: path.
@@ -104,7 +104,7 @@ def open_run(run_dir, recipe, *, resume):
 
 
 def prepare(recipe, *, steps_per_epoch):
-    """Builds a recipe's network and compiled trainer, with all seeds set from the recipe's.
+    """Build a recipe's network and compiled trainer, with all seeds set from the recipe's.
 
     Args:
         recipe: `Recipe`.

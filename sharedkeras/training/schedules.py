@@ -36,12 +36,12 @@ class ExponentialRamp:
     end: float
 
     def __post_init__(self):
-        """Checks the values, so that a wrong one is seen before any work."""
+        """Check the values, so that a wrong one is seen before any work."""
         if not (self.initial > 0 and self.final > 0 and self.end > self.begin):
             raise ValueError(f"The ramp needs initial > 0, final > 0 and end > begin. Received: {self}")
 
     def __call__(self, epoch=None):
-        """Evaluates the ramp at an epoch (scalar tensor or number); None gives the final value."""
+        """Evaluate the ramp at an epoch (scalar tensor or number); None gives the final value."""
         if epoch is None:
             return self.final
         epoch = ops.cast(epoch, keras.config.floatx())
@@ -50,7 +50,7 @@ class ExponentialRamp:
 
     @classmethod
     def paper(cls, final, epochs=120):
-        """Returns the paper's ramp of beta: from 1e-3 over epochs 10 to 100 of 120, scaled to a run.
+        """Return the paper's ramp of beta: from 1e-3 over epochs 10 to 100 of 120, scaled to a run.
 
         Args:
             final: float above 0, the value of Table 12 or section 4.3.
@@ -80,7 +80,7 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
         self.warmup = warmup
 
     def __call__(self, step):
-        """Returns the learning rate of an update (scalar tensor)."""
+        """Return the learning rate of an update (scalar tensor)."""
         step = ops.cast(step, keras.config.floatx())
         rate = ops.convert_to_tensor(self.initial, dtype=keras.config.floatx())
         for drop in self.drops:
@@ -91,7 +91,7 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
         return rate
 
     def get_config(self):
-        """Returns the arguments that make an equal schedule."""
+        """Return the arguments that make an equal schedule."""
         return {
             "initial": self.initial,
             "drops": list(self.drops),

@@ -79,7 +79,7 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         self.built = True
 
     def craft(self, data):
-        """Makes the views and targets of one batch; runs inside the train step's graph.
+        """Make the views and targets of one batch; runs inside the train step's graph.
 
         Args:
             data: `(x, y)` with `y` labels `(batch,)` or a mapping with `"label"` and `"index"`.
@@ -106,7 +106,7 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         return {name: ops.stop_gradient(view) for name, view in views.items()}, targets
 
     def call(self, views, training=False):
-        """Runs the network on each view, or on plain images for evaluation."""
+        """Run the network on each view, or on plain images for evaluation."""
         if not isinstance(views, Mapping):
             return self._outputs(views, training)["logits"]
         return {name: self._outputs(x, training) for name, x in views.items()}
@@ -117,7 +117,7 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         return self._forward(x, training=training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Computes the objective's loss and keeps its terms for the log."""
+        """Compute the objective's loss and keep its terms for the log."""
         if not training:
             label = y["label"] if isinstance(y, Mapping) else y
             correct = ops.argmax(y_pred, axis=-1) == ops.cast(label, "int32")
@@ -135,7 +135,7 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         return loss
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """Returns the loss and its terms in training, the loss and the accuracy in evaluation."""
+        """Return the loss and its terms in training, the loss and the accuracy in evaluation."""
         foreign = {"accuracy"} if isinstance(y_pred, Mapping) else set(self._terms)
         return {k: v for k, v in self.get_metrics_result().items() if k not in foreign}
 

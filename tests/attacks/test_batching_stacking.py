@@ -54,7 +54,7 @@ def batch(classifier):
 
 @pytest.fixture
 def plans(monkeypatch):
-    """Makes every batch worth compiling, and lists the runs made at once and the batches' sizes."""
+    """Make every batch worth compiling, and lists the runs made at once and the batches' sizes."""
     made = []
 
     def spy(standing, *args):
@@ -83,7 +83,7 @@ def test_no_verdict_depends_on_it(classifier, batch, plans, name, early_stop):
     ]
     alone = {k: np.concatenate([numpy(getattr(r, k)) for r in alone]) for k in alone[0]._fields[:5]}
     plans.clear()
-    joined = attack.run(classifier, x, y, room=160, **arguments)
+    joined = attack.run(classifier, x, y, max_rows=160, **arguments)
     assert max(count for count, _ in plans) > 1
     success = numpy(joined.success)
     np.testing.assert_array_equal(success, alone["success"])
@@ -104,7 +104,7 @@ def test_an_example_leaves_with_all_its_rows(classifier, batch, plans):
     """Towards four targets at once, and in a ball that holds every image: all end at the first look."""
     x, y = batch
     attack = APGD(epsilon=1.0, loss="dlr-targeted", steps=50, targets=4)
-    result = attack.run(classifier, x, y, seed=0, early_stop=True, room=160)
+    result = attack.run(classifier, x, y, seed=0, early_stop=True, max_rows=160)
     assert plans == [(4, 160)]
     assert numpy(result.success).all()
     assert numpy(result.queries).max() <= 1 + 4 * 9
@@ -114,7 +114,7 @@ def test_a_plan_fills_the_room_evenly():
     # Nine runs of 41 examples in 250 rows: 6 would fit at once; 5 and 4 are more even.
     assert stacking.plan(41, 48, 9, 100, 250, 2500) == (5, 208)
     assert stacking.plan(41, 208, 4, 100, 250, 2500) == (4, 176)
-    # As many as there is room for, one run at least.
+    # As many as there is max_rows for, one run at least.
     assert stacking.plan(300, 300, 9, 100, 250, 2500) == (1, 300)
     assert stacking.plan(3, 250, 9, 100, 250, 2500)[0] == 9
 
@@ -124,7 +124,7 @@ def test_a_batch_grows_only_where_it_pays():
     assert stacking.plan(10, 10, 5, 100, 40, 2500)[0] > 1
     # Into a batch that is there already it always fits.
     assert stacking.plan(3, 10, 3, 1, 40, 2500) == (3, 10)
-    # Without room, as for networks that are random: one at a time, and the batch shrinks.
+    # Without max_rows, as for networks that are random: one at a time, and the batch shrinks.
     assert stacking.plan(3, 40, 9, 100, None, 2500) == (1, 8)
 
 
@@ -135,7 +135,7 @@ def test_runs_on_a_randomised_network_stay_apart(batch, plans):
     classifier = FrozenClassifier(keras.Model(inputs, layers.Dense(5)(noisy)))
     for attack in (ATTACKS["targets"], ATTACKS["fab-t"]):
         attack = dataclasses.replace(attack, steps=3)
-        attack.run(classifier, x, y, seed=0, early_stop=True, room=160)
+        attack.run(classifier, x, y, seed=0, early_stop=True, max_rows=160)
     assert {count for count, _ in plans} == {1}
 
 

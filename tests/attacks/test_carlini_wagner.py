@@ -38,7 +38,7 @@ def labels(classifier, x):
 
 
 def boundary_distance(classifier, w, x, y):
-    """Returns the distance to the nearest boundary of a linear classifier."""
+    """Return the distance to the nearest boundary of a linear classifier."""
     z, rows = numpy(classifier.predict(x)), np.arange(len(x))
     gap = z[rows, y][:, None] - z
     size = np.linalg.norm(w.T[y][:, None] - w.T[None], axis=2)

@@ -360,7 +360,7 @@ def test_the_folded_view_meets_the_same_activation(layer):
     attack = Representation(layer=layer, epsilon=EPSILON, steps=3)
     view = FrozenClassifier(network)
     y = numpy(view.predict(x)).argmax(axis=1)
-    own, swift = (attack.run(c, x, y, seed=0, guide=guide).best_loss for c in (view, view.swift))
-    np.testing.assert_allclose(numpy(swift), numpy(own), rtol=1e-5)
+    own, folded = (attack.run(c, x, y, seed=0, guide=guide).best_loss for c in (view, view.folded))
+    np.testing.assert_allclose(numpy(folded), numpy(own), rtol=1e-5)
     report = evaluation.evaluate(network, x, y, {"representation": attack}, verbose=False)
     assert report.clean == 1.0

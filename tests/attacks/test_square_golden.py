@@ -10,7 +10,7 @@ from sharedkeras.models import FrozenClassifier
 
 
 def run(golden, name, norm, epsilon, count, queries, seed=0):
-    """Returns our flags and queries and the official code's, on the images that are right when clean."""
+    """Return our flags and queries and the official code's, on the images that are right when clean."""
     with np.load(golden / f"square_{name}.npz") as archive:
         official = dict(archive)
     x, y = images(name, count)

@@ -186,7 +186,7 @@ def test_wrong_images_are_refused_before_any_work():
 
 @pytest.fixture(scope="module")
 def by_value():
-    """Sends this file's classes along: the workers cannot import it."""
+    """Send this file's classes along: the workers cannot import it."""
     import ray
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])

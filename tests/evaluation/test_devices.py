@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sharedkeras import backend
-from sharedkeras.evaluation.judging.devices import Spread
+from sharedkeras.evaluation.judging.devices import DevicePool
 from sharedkeras.models import CallableClassifier
 
 SCRIPT = """
@@ -98,7 +98,7 @@ def test_all_devices_work_at_once_and_the_order_stays(three):
         seen.append(view.device)
         return number
 
-    with Spread(three) as spread:
+    with DevicePool(three) as spread:
         assert spread.width == 3
         assert list(spread.map(work, [(i,) for i in range(9)])) == list(range(9))
     assert {name: seen.count(name) for name in "abc"} == {"a": 3, "b": 3, "c": 3}
@@ -110,12 +110,12 @@ def test_what_fails_on_a_device_reaches_the_caller(three):
             raise ValueError("batch 4 is bad")
         return number
 
-    with pytest.raises(ValueError, match="batch 4 is bad"), Spread(three) as spread:
+    with pytest.raises(ValueError, match="batch 4 is bad"), DevicePool(three) as spread:
         list(spread.map(work, [(i,) for i in range(9)]))
 
 
 def test_a_plain_callable_has_one_device(three):
-    with Spread(CallableClassifier(lambda x: x)) as spread:
+    with DevicePool(CallableClassifier(lambda x: x)) as spread:
         assert spread.width == 1
         caller = threading.get_ident()
         assert list(spread.map(lambda view: threading.get_ident(), [()])) == [caller]

@@ -12,7 +12,7 @@ from sharedkeras import evaluation
 from sharedkeras.attacks import APGD, FGSM, PGD, Square
 from sharedkeras.evaluation import Finding, sanity
 from sharedkeras.evaluation.checks.gradient_counts import loss_of
-from sharedkeras.evaluation.checks.gradients import judge_end, judge_way, softened
+from sharedkeras.evaluation.checks.gradients import judge_checkpoints, judge_end, softened
 from sharedkeras.layers import GaussianStochastic
 from sharedkeras.models import CallableClassifier, FrozenClassifier
 
@@ -262,12 +262,14 @@ def test_shares_decide_the_severity_at_the_end():
 
 
 def test_the_worst_checkpoint_speaks():
-    assert judge_way({}) == judge_way({"a": {22: (40, 0, 0), 41: (0, 0, 0)}}) == []
-    found = judge_way({"a": {22: (40, 2, 0), 41: (30, 6, 0), 57: (20, 1, 0)}, "b": {22: (40, 8, 0)}})
+    assert judge_checkpoints({}) == judge_checkpoints({"a": {22: (40, 0, 0), 41: (0, 0, 0)}}) == []
+    found = judge_checkpoints(
+        {"a": {22: (40, 2, 0), 41: (30, 6, 0), 57: (20, 1, 0)}, "b": {22: (40, 8, 0)}}
+    )
     assert [(f.code, f.severity) for f in found] == [("zero-gradient-on-the-way", "warning")]
     assert "that a follows after 41 iterations for 6 of 30 images" in found[0].message
     assert "that b follows after 22 iterations for 8 of 40 images" in found[0].message
-    broken = judge_way({"a": {22: (40, 0, 0), 41: (40, 0, 2)}})
+    broken = judge_checkpoints({"a": {22: (40, 0, 0), 41: (40, 0, 2)}})
     assert [f.code for f in broken] == ["non-finite-gradient"]
     assert "after 41 iterations for 2 of 40 images" in broken[0].message
 

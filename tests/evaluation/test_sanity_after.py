@@ -11,7 +11,7 @@ N = 1000
 
 
 def standing(*broken):
-    """Flags of N points of which those in the given ranges are broken."""
+    """Flag of N points of which those in the given ranges are broken."""
     flag = np.ones(N, bool)
     for start, stop in broken:
         flag[start:stop] = False

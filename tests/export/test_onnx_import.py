@@ -32,7 +32,7 @@ def gradient(network, x, y):
 
 
 def write(path, nodes, constants=None, opset=17, result="logits", batch="n"):
-    """Writes images, channels first -> a convolution "c" -> the nodes, ending in "e" -> four logits."""
+    """Write images, channels first -> a convolution "c" -> the nodes, ending in "e" -> four logits."""
     rng = np.random.default_rng(0)
     constants = dict(constants or {})
     constants["kernel"] = rng.normal(size=(CHANNELS, SHAPE[2], 3, 2)).astype("float32")

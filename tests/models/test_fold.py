@@ -18,7 +18,7 @@ def numpy(x):
 
 
 def shaken(network):
-    """Gives every weight a value of its own, moving statistics included."""
+    """Return every weight a value of its own, moving statistics included."""
     rng = np.random.default_rng(0)
     for variable in network.weights:
         if "seed" not in variable.path:
@@ -43,7 +43,7 @@ def test_same_logits_without_normalisation_behind_convolutions(name):
     assert name != "resnet18" or norms(folded) == []
     x = np.random.default_rng(1).random((4, 16, 16, 3)).astype("float32")
     want, got = (numpy(FrozenClassifier(n).predict(x)) for n in (network, folded))
-    assert (FrozenClassifier(network).swift.network is network) == backend.MERGES_PASSES
+    assert (FrozenClassifier(network).folded.network is network) == backend.MERGES_PASSES
     assert np.abs(want).max() > 0.1
     np.testing.assert_allclose(got, want, atol=1e-5 * np.abs(want).max())
 
@@ -95,7 +95,7 @@ def test_left_alone(body):
     inputs = keras.Input((5, 5, 2))
     network = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(body(inputs))))
     assert fold(network) is network
-    assert FrozenClassifier(network).swift.network is network
+    assert FrozenClassifier(network).folded.network is network
 
 
 def test_sequential_is_left_alone():
@@ -108,11 +108,11 @@ def test_sequential_is_left_alone():
 def test_attacked_is_the_twin_and_believed_the_network(monkeypatch):
     x, y = images("M2", 16)
     classifier = FrozenClassifier(M2())
-    swift = classifier.swift
-    assert (swift is classifier) == backend.MERGES_PASSES
-    assert classifier.swift is swift
+    folded = classifier.folded
+    assert (folded is classifier) == backend.MERGES_PASSES
+    assert classifier.folded is folded
     # Layers that only the network itself has can still be tapped.
-    assert numpy(swift.tap("b1_bn1").predict(x)).shape == (16, 32, 32, 16)
+    assert numpy(folded.tap("b1_bn1").predict(x)).shape == (16, 32, 32, 16)
     seen = []
 
     class Spy(PGD):
@@ -123,7 +123,7 @@ def test_attacked_is_the_twin_and_believed_the_network(monkeypatch):
     attack = Spy(epsilon=8 / 255, step_size=2 / 255, steps=3)
     part = (x, y, np.arange(16))
     done = module.attack_batch(classifier, attack, *part, 0, 16, 16)
-    assert seen == [swift]
+    assert seen == [folded]
     assert np.array_equal(
         done["predicted"], numpy(classifier.predict(done["adversarial"])).argmax(axis=1)
     )
@@ -156,10 +156,10 @@ def test_new_weights_reach_the_twin():
     network = M2()
     classifier = FrozenClassifier(network)
     x, _ = images("M2", 4)
-    before = numpy(classifier.swift.predict(x))
+    before = numpy(classifier.folded.predict(x))
     network.get_layer("bn0").gamma.assign(2.0 * network.get_layer("bn0").gamma)
     classifier.refresh()
-    after = numpy(classifier.swift.predict(x))
+    after = numpy(classifier.folded.predict(x))
     np.testing.assert_allclose(after, numpy(network(x, training=False)), atol=1e-4)
     assert np.abs(after - before).max() > 0.1
 

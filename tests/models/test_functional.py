@@ -41,7 +41,7 @@ def parts(last=None):
 
 
 def settle(network):
-    """Gives weights that are the same on every backend, and statistics unlike those of a new layer."""
+    """Return weights that are the same on every backend, and statistics unlike those of a new layer."""
     rng = np.random.default_rng(1)
     for variable in network.trainable_variables:
         variable.assign(rng.normal(0.0, 0.4, variable.shape))
@@ -102,11 +102,11 @@ def test_every_kind_is_judged_as_the_plain_functional_network_is(kind, batch):
     logits = numpy(FrozenClassifier(expected).predict(batch))
     classifier = FrozenClassifier(network)
     np.testing.assert_allclose(numpy(classifier.predict(batch)), logits, rtol=1e-5, atol=1e-5)
-    swift = classifier.swift
-    np.testing.assert_allclose(numpy(swift.predict(batch)), logits, rtol=1e-5, atol=1e-5)
+    folded = classifier.folded
+    np.testing.assert_allclose(numpy(folded.predict(batch)), logits, rtol=1e-5, atol=1e-5)
     if kind != "subclassed":
-        assert classifier.num_classes == swift.num_classes == 5
-        assert classifier.input_shape == swift.input_shape == SHAPE
+        assert classifier.num_classes == folded.num_classes == 5
+        assert classifier.input_shape == folded.input_shape == SHAPE
         assert classifier.last_step == "linear"
     y = logits.argmax(axis=1)
     attacks = {"apgd": APGD(epsilon=0.02, steps=10)}
@@ -117,12 +117,12 @@ def test_every_kind_is_judged_as_the_plain_functional_network_is(kind, batch):
 
 def test_a_sequential_is_folded_and_tapped_by_layer(batch):
     network, twin = settle(KINDS["sequential"]()), plain()
-    swift = FrozenClassifier(network).swift
+    folded = FrozenClassifier(network).folded
     if not backend.MERGES_PASSES:
-        assert "bn" not in [layer.name for layer in swift._plain.layers]
+        assert "bn" not in [layer.name for layer in folded._plain.layers]
     for layer in ("conv", "bn", "features"):
         expected = numpy(FrozenClassifier(twin).tap(layer).predict(batch))
-        for view in (FrozenClassifier(network), swift):
+        for view in (FrozenClassifier(network), folded):
             np.testing.assert_allclose(numpy(view.tap(layer).predict(batch)), expected, atol=1e-5)
 
 

@@ -223,12 +223,12 @@ def test_random_layers_are_noticed():
     latent = models.build("cnn", input_shape=(28, 28, 1), num_classes=3, latent_dim=4)
     # They have generators, which rest while the network is not trained.
     quiet = FrozenClassifier(latent), of(keras.layers.Dropout(0.5)), of(keras.layers.RandomFlip())
-    assert not any(view.random or view.swift.random for view in quiet)
+    assert not any(view.random or view.folded.random for view in quiet)
     for layer in latent.layers:
         if hasattr(layer, "sample_at_inference"):
             layer.sample_at_inference = True
     noisy = FrozenClassifier(latent), of(lambda x: x + Noise()(x))
-    assert all(view.random and view.swift.random for view in noisy)
+    assert all(view.random and view.folded.random for view in noisy)
     open_size = keras.Input((None, None, 1))
     pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Dropout(0.5)(open_size))
     assert FrozenClassifier(keras.Model(open_size, pooled)).random  # Not known, so taken to be.

@@ -15,7 +15,7 @@ def test_convolutions_and_dense_layers_are_counted():
     y = layers.Dense(5, use_bias=False)(layers.Flatten()(y))  # 5 numbers of 48.
     network = keras.Model(x, y)
     assert FrozenClassifier(network).multiply_adds == 48 * 18 + 5 * 48
-    assert FrozenClassifier(network).swift.multiply_adds == 48 * 18 + 5 * 48
+    assert FrozenClassifier(network).folded.multiply_adds == 48 * 18 + 5 * 48
     outer = keras.Input((8, 6, 3))
     nested = keras.Model(outer, layers.Dense(2)(network(outer)))
     assert FrozenClassifier(nested).multiply_adds == 48 * 18 + 5 * 48 + 2 * 5

@@ -13,20 +13,20 @@ EPSILON = {"M1": 0.3, "M2": 8 / 255}
 
 
 def images(name, count=None):
-    """Returns the first images `(n, H, W, C)` float32 in [0, 1] and labels of a network's test set."""
+    """Return the first images `(n, H, W, C)` float32 in [0, 1] and labels of a network's test set."""
     with np.load(GOLDEN / f"{name}_testset.npz") as archive:
         x, y = archive["x"][:count], archive["y"][:count]
     return x.astype("float32") / np.float32(255), y.astype("int32")
 
 
 def clean_logits(name):
-    """Returns the official float32 logits of the whole test set."""
+    """Return the official float32 logits of the whole test set."""
     with np.load(GOLDEN / f"{name}_testset.npz") as archive:
         return archive["logits"]
 
 
 def reference(file):
-    """Opens a file of the complete reference data, or skips the test where it is absent."""
+    """Open a file of the complete reference data, or skip the test where it is absent."""
     root = os.environ.get("SHAREDKERAS_REFERENCE")
     if not root or not (pathlib.Path(root) / file).exists():
         pytest.skip(f"set SHAREDKERAS_REFERENCE to the directory with {file}")

@@ -8,12 +8,12 @@ from export.contract import INPUT, OUTPUTS, Contract, to_properties
 
 
 def weights(shape, classes=10):
-    """Returns the `(H, W, C, K)` weights of every network here."""
+    """Return the `(H, W, C, K)` weights of every network here."""
     return np.random.default_rng(0).normal(size=(*shape, classes)).astype("float32")
 
 
 def logits(x, classes=10):
-    """Computes what the networks compute: `(batch, H, W, C)` to `(batch, K)`."""
+    """Compute what the networks compute: `(batch, H, W, C)` to `(batch, K)`."""
     return np.einsum("bhwc,hwck->bk", x, weights(x.shape[1:], classes)).astype("float32")
 
 
@@ -28,7 +28,7 @@ def write(
     label_first=False,
     dtype=TensorProto.FLOAT,
 ):
-    """Writes a linear classifier as tools other than this package do.
+    """Write a linear classifier as tools other than this package do.
 
     Args:
         path: of the file.
@@ -57,7 +57,7 @@ def write(
 
 
 def write_export(path, shape, *, class_names=None, classes=10, name="linear"):
-    """Writes a linear classifier as `export.onnx` does, contract and all.
+    """Write a linear classifier as `export.onnx` does, contract and all.
 
     Args:
         path: of the file.

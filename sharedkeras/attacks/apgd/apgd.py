@@ -103,10 +103,10 @@ class APGD(Attack):
     rho: float = 0.75
     eot_samples: int = 1
 
-    side_by_side: ClassVar[bool] = True
+    stacks_runs: ClassVar[bool] = True
 
     def __post_init__(self):
-        """Checks every value, so that a wrong one is seen before any work."""
+        """Check every value, so that a wrong one is seen before any work."""
         norms.get(self.norm)
         if not callable(self.loss):
             need_one_of(_LOSSES, loss=self.loss)
@@ -133,7 +133,7 @@ class APGD(Attack):
         start=None,
         trace=False,
         early_stop=False,
-        room=None,
+        max_rows=None,
         visit=None,
     ):
         """Crafts adversarial images and tells how it went.
@@ -153,7 +153,7 @@ class APGD(Attack):
                 run covers all examples, and the records of several runs follow one another.
             early_stop: bool, whether examples leave a run once they are broken. The verdicts are the
                 same, the iterates returned are earlier ones.
-            room: int, the most rows of a batch: where fewer examples are left, runs are made side by
+            max_rows: int, the most rows of a batch: where fewer examples are left, runs are made side by
                 side up to it. By default as many as there are examples. No verdict depends on it.
             visit: `visit(iterations, iterates, y, going)`, called at every checkpoint of every run with
                 the iterations made, the iterates that the run goes on from, their labels, and a NumPy
@@ -173,8 +173,8 @@ class APGD(Attack):
         record = {} if trace else None
         ranks = 1 if targets is None else targets.shape[1]
         restarts = self.restarts if start is None else 1
-        room = ops.shape(x)[0] if room is None else room
-        attempts = Attempts(climber, x, epsilon, self.steps, room, early_stop and labelled, record)
+        max_rows = ops.shape(x)[0] if max_rows is None else max_rows
+        attempts = Attempts(climber, x, epsilon, self.steps, max_rows, early_stop and labelled, record)
         key = random.key(seed, f"apgd-{self.loss if isinstance(self.loss, str) else 'custom'}")
         runs = []
         for rank in range(ranks):
@@ -194,7 +194,7 @@ class APGD(Attack):
         )
 
     def _score(self, classifier, x, loss):
-        """Returns the loss as a function and by name, targets, passes spent, and the state after."""
+        """Return the loss as a function and by name, targets, passes spent, and the state after."""
         state, name = classifier.state, self.loss if loss is None else loss
         if name not in ("dlr", "dlr-targeted"):
             return losses.get(name), name, None, 0, state

@@ -21,12 +21,12 @@ class Attempts:
         x: `(batch, H, W, C)` clean images.
         epsilon: `(batch,)` radii.
         steps: int, iterations of a run.
-        room: int, the most rows of a batch: runs of few examples are made side by side up to it.
+        max_rows: int, the most rows of a batch: runs of few examples are made side by side up to it.
         early_stop: bool, whether examples leave a run once they are broken.
         record: dict that gets the trace, or None. With it every run covers all examples.
     """
 
-    def __init__(self, climber, x, epsilon, steps, room, early_stop, record):
+    def __init__(self, climber, x, epsilon, steps, max_rows, early_stop, record):
         self.climber = climber
         self.x = x
         self.epsilon = epsilon
@@ -38,12 +38,12 @@ class Attempts:
         self.size = len(x) if self.shrinks else None
         """The batch size of the latest run."""
         # A randomised network draws for a batch, from a state that passes from run to run.
-        self.room = None if climber.classifier.random else room
+        self.max_rows = None if climber.classifier.random else max_rows
         self.found = None
         """`Outcome`: for each example a success first, then the largest loss."""
 
     def run(self, runs, state):
-        """Makes runs, each on the examples that withstood the ones before.
+        """Make runs, each on the examples that withstood the ones before.
 
         Args:
             runs: list of pairs for each run: a tuple of what the loss compares with, and a function
@@ -65,14 +65,14 @@ class Attempts:
             if len(rows) == 0:
                 break
             least = least_saved(self.climber.classifier, LEAST_SAVED, 2)
-            count, self.size = plan(len(rows), self.size, len(runs), self.steps, self.room, least)
+            count, self.size = plan(len(rows), self.size, len(runs), self.steps, self.max_rows, least)
             outcome, state = self._some(runs[:count], rows, state)
             self._keep(outcome)
             runs = runs[count:]
         return state
 
     def _some(self, runs, rows, state):
-        """Makes runs side by side on some rows of the examples."""
+        """Make runs side by side on some rows of the examples."""
         values = ((self.x, given, self.epsilon, draw()) for given, draw in runs)
         whole = self.size == len(rows) == len(self.x)  # Then this is one run.
         values = next(values) if whole else stack(values, rows, self.size)
@@ -105,7 +105,7 @@ class Attempts:
 
 
 def _scatter(outcome, rows, size):
-    """Puts the rows of an outcome back where they came from; others count as not run."""
+    """Put the rows of an outcome back where they came from; others count as not run."""
     blank = Outcome(0.0, False, 0.0, -np.inf, 0)
     full = []
     for value, empty in zip(outcome, blank, strict=True):

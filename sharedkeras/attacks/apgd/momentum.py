@@ -13,7 +13,7 @@ _FIRST_WINDOW, _SHRINK, _LEAST_WINDOW = 0.22, 0.03, 0.06
 
 
 def checkpoints(steps):
-    """Lists the iterations after which APGD looks back and may halve its step.
+    """List the iterations after which APGD looks back and may halve its step.
 
     The windows between them shrink from 22 to 6 percent of the iterations, by 3 percent at a time; for
     100 iterations they end after 22, 41, 57, 70, 80, 87, 93 and 99.
@@ -66,11 +66,11 @@ class MomentumMoves:
     norm: str
 
     def phases(self, steps):
-        """Lists the phases of a run: the factor of the radius and the iterations of each."""
+        """List the phases of a run: the factor of the radius and the iterations of each."""
         return [(1.0, steps)]
 
     def checkpoints(self, steps):
-        """Lists the iterations after which `look_back` is called."""
+        """List the iterations after which `look_back` is called."""
         return checkpoints(steps)
 
     def random_start(self, key, x, index, epsilon):
@@ -79,17 +79,17 @@ class MomentumMoves:
         return x + norms.per_example(epsilon, x) * norm.sphere(key, index, tuple(x.shape[1:]), x.dtype)
 
     def enter(self, x, start, epsilon):
-        """Returns a phase's first iterates."""
+        """Return a phase's first iterates."""
         return clip_to_image(start)
 
     def begin(self, adv, x, epsilon):
-        """Returns what the moves remember, before the first of them."""
+        """Return what the moves remember, before the first of them."""
         zero = ops.zeros_like(epsilon)
         # At the first checkpoint the step cannot count as unhalved, whatever `best_before` is.
         return _Memory(adv, zero, zero, 2.0 * epsilon, ops.ones_like(epsilon, dtype="bool"), zero)
 
     def move(self, i, adv, gradient, memory, x, epsilon):
-        """Returns the next iterate."""
+        """Return the next iterate."""
         norm = norms.get(self.norm)
 
         def project(point):
@@ -112,7 +112,7 @@ class MomentumMoves:
         return memory._replace(old=adv, previous=previous, count=memory.count + raised)
 
     def look_back(self, ascent, limit, x, epsilon):
-        """Ends a window: halves the step and returns to the best iterate where it pays.
+        """End a window: halves the step and return to the best iterate where it pays.
 
         Args:
             ascent: the state of the run, with `adv`, `gradient`, `best`, `best_gradient`, `best_loss`.

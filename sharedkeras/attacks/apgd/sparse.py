@@ -45,7 +45,7 @@ class SparseMoves:
     """
 
     def phases(self, steps):
-        """Lists the phases of a run: the factor of the radius and the iterations of each."""
+        """List the phases of a run: the factor of the radius and the iterations of each."""
         phases, left = [], steps
         for factor, share in _PHASES:
             count = left if share is None else min(math.ceil(share * steps), left - 1)
@@ -55,7 +55,7 @@ class SparseMoves:
         return phases
 
     def checkpoints(self, steps):
-        """Lists the iterations after which `look_back` is called."""
+        """List the iterations after which `look_back` is called."""
         window = max(int(_WINDOW * steps), 1)
         return list(range(window, steps + 1, window))
 
@@ -64,16 +64,16 @@ class SparseMoves:
         return x + random.normal(key, index, tuple(x.shape[1:]), x.dtype)
 
     def enter(self, x, start, epsilon):
-        """Returns a phase's first iterates."""
+        """Return a phase's first iterates."""
         return project_to_ball_and_box(x, start, _INSIDE * epsilon)
 
     def begin(self, adv, x, epsilon):
-        """Returns what the moves remember, before the first of them."""
+        """Return what the moves remember, before the first of them."""
         changed = _count_changed(adv, x)
         return _Memory(ops.zeros_like(epsilon), epsilon, _share(changed, x), changed)
 
     def move(self, i, adv, gradient, memory, x, epsilon):
-        """Returns the next iterate."""
+        """Return the next iterate."""
         size = math.prod(x.shape[1:])
         magnitude = ops.abs(ops.reshape(gradient, (-1, size)))
         rank = ops.cast((1.0 - memory.share) * size, "int32")
@@ -89,7 +89,7 @@ class SparseMoves:
         return memory._replace(previous=value)
 
     def look_back(self, ascent, limit, x, epsilon):
-        """Ends a window: a sparser best iterate resets the step, any other shortens it."""
+        """End a window: a sparser best iterate resets the step, any other shortens it."""
         memory = ascent.memory
         changed = _count_changed(ascent.best, x)
         sparser = changed / ops.maximum(memory.changed, 1.0) < _SPARSER

@@ -34,7 +34,7 @@ class _Shrinking:
         return self.own >= 0
 
     def keep(self, ascent, passes):
-        """Stores the outcome so far of every point that has not left."""
+        """Store the outcome so far of every point that has not left."""
         values = (ascent.output, ascent.fooled, ascent.best, ascent.best_loss)
         values = [ops.convert_to_numpy(v) for v in values]
         self._store(self.live, values, passes)
@@ -50,7 +50,7 @@ class _Shrinking:
         self.kept[-1][rows] = passes
 
     def shrink(self, ascent, constants, passes, steps):
-        """Drops the rows of broken examples where the rest fits a smaller batch.
+        """Drop the rows of broken examples where the rest fits a smaller batch.
 
         Args:
             ascent: `Ascent`.
@@ -82,6 +82,6 @@ class _Shrinking:
         return ascent._replace(state=state), constants
 
     def outcome(self, samples):
-        """Returns what was kept, in the order of the full batch."""
+        """Return what was kept, in the order of the full batch."""
         *values, passes = self.kept
         return Outcome(*values, passes * samples)

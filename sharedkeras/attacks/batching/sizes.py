@@ -32,7 +32,7 @@ def least_saved(classifier, most, forwards):
 
 
 def fitting(count, full):
-    """Returns the smallest of few sizes that holds so many points.
+    """Return the smallest of few sizes that holds so many points.
 
     The sizes do not depend on the batch that shrinks, so that batches and attempts share them.
 
@@ -49,7 +49,7 @@ def fitting(count, full):
 
 
 def snug(count, full, passes_to_go, least_saved):
-    """Returns `fitting(count, full)`, or a multiple of 4 below it where that saves enough.
+    """Return `fitting(count, full)`, or a multiple of 4 below it where that saves enough.
 
     Args:
         count: int, points, at most `full`.
@@ -65,7 +65,7 @@ def snug(count, full, passes_to_go, least_saved):
 
 
 def shrunken(count, now, passes_to_go, least_saved):
-    """Returns the size to which a batch shrinks, or its present one where that would save too little.
+    """Return the size to which a batch shrinks, or its present one where that would save too little.
 
     Args:
         count: int, points left.

@@ -12,7 +12,7 @@ from keras import ops
 from sharedkeras.attacks.batching.sizes import shrunken, snug
 
 
-def plan(standing, now, runs, steps, room, least_saved):
+def plan(standing, now, runs, steps, max_rows, least_saved):
     """Says how many runs to make at once, and in a batch of which size.
 
     Args:
@@ -20,7 +20,7 @@ def plan(standing, now, runs, steps, room, least_saved):
         now: int, the present size of the batch.
         runs: int, runs to come.
         steps: int, passes of an example in one run.
-        room: int, the most rows of a batch, or None for one run at a time.
+        max_rows: int, the most rows of a batch, or None for one run at a time.
         least_saved: int, passes that are worth compiling a new size.
 
     Returns:
@@ -28,8 +28,8 @@ def plan(standing, now, runs, steps, room, least_saved):
     """
     # Side by side they cost about half, which must be worth a compilation if the batch is to grow.
     worth = standing * steps * runs >= 2 * least_saved
-    full = now if room is None or not worth else max(room, now)
-    at_once = 1 if room is None else max(1, full // standing)
+    full = now if max_rows is None or not worth else max(max_rows, now)
+    at_once = 1 if max_rows is None else max(1, full // standing)
     groups = -(-runs // at_once)
     count = -(-runs // groups)
     rows = count * standing
@@ -39,7 +39,7 @@ def plan(standing, now, runs, steps, room, least_saved):
 
 
 def stack(values, rows, size):
-    """Puts the rows of several runs' tensors one run after the other.
+    """Put the rows of several runs' tensors one run after the other.
 
     Args:
         values: iterable with a nested structure of `(batch, ...)` tensors for each run. Of a generator's
@@ -67,7 +67,7 @@ def owners(rows, count, size):
 
 
 def take(values, rows):
-    """Takes rows of every tensor of a nested structure.
+    """Take rows of every tensor of a nested structure.
 
     By way of the host: nearly every call has other shapes, and a graph for each costs more than copies.
 

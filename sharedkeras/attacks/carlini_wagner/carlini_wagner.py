@@ -89,7 +89,7 @@ class CarliniWagner(Attack):
     eot_samples: int = 1
 
     def __post_init__(self):
-        """Checks every value, so that a wrong one is seen before any work."""
+        """Check every value, so that a wrong one is seen before any work."""
         need_one_of(("l2",), norm=self.norm)
         need_one_of(_COMPAT, compat=self.compat)
         need_positive(c=self.c, learning_rate=self.learning_rate, initial_c=self.initial_c)
@@ -172,7 +172,7 @@ class CarliniWagner(Attack):
         return AttackResult(adv, success, best_loss, distance, queries, record)
 
     def _search(self, classifier, name, step, search, constants, trace):
-        """Runs the steps for every c, and skips those that no example needs any more."""
+        """Run the steps for every c, and skip those that no example needs any more."""
         total = self.steps * (1 if self.compat else self.search_steps)
         if backend.is_tracing((search, constants)):
             return classifier.iterate(name, step, search, constants, 0, total), None
@@ -200,7 +200,7 @@ class CarliniWagner(Attack):
         return max(self.steps // 10, 1)
 
     def _to_tanh_space(self, start):
-        """Returns w and which pixels can move."""
+        """Return w and which pixels can move."""
         signed = 2.0 * start - 1.0
         if self.compat:
             # torchattacks has an infinite w where a pixel is exactly 0 or 1, and a zero gradient there.
@@ -334,7 +334,7 @@ class CarliniWagner(Attack):
         return select(success, search.best, x), success, value, ops.where(wrong, size, infinite)
 
     def _f(self, y, logits):
-        """The part of the cost that is positive until the example is misclassified."""
+        """Compute the part of the cost that is positive until the example is misclassified."""
         if self.compat:
             own = ops.one_hot(ops.cast(y, "int32"), logits.shape[-1], dtype=logits.dtype)
             gap = ops.max(own * logits, axis=-1) - ops.max((1.0 - own) * logits, axis=-1)

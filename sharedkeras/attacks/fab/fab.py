@@ -66,10 +66,10 @@ class FAB(Attack):
     beta: float = 0.9
     eot_samples: int = 1
 
-    side_by_side: ClassVar[bool] = True
+    stacks_runs: ClassVar[bool] = True
 
     def __post_init__(self):
-        """Checks every value, so that a wrong one is seen before any work."""
+        """Check every value, so that a wrong one is seen before any work."""
         norms.get(self.norm)
         need_positive(epsilon=self.epsilon, alpha_max=self.alpha_max, eta=self.eta, beta=self.beta)
         need_count(
@@ -99,7 +99,7 @@ class FAB(Attack):
         start=None,
         trace=False,
         early_stop=False,
-        room=None,
+        max_rows=None,
     ):
         """Crafts adversarial images and tells how it went.
 
@@ -117,7 +117,7 @@ class FAB(Attack):
                 distance that each run found. Infinite where nothing was found or the run not needed.
             early_stop: bool, whether examples leave once they are broken within `epsilon`. Quicker, with
                 the same successes, but `distance` is then no minimum.
-            room: int, the most rows of a batch: where fewer examples are left, runs are made side by
+            max_rows: int, the most rows of a batch: where fewer examples are left, runs are made side by
                 side up to it. By default as many as there are examples. No verdict depends on it.
 
         Returns:
@@ -158,8 +158,8 @@ class FAB(Attack):
             best, queries, record = walker.everywhere(*given, trace)
         else:
             radii = epsilon if early_stop else None
-            room = len(x) if room is None else room
-            best, queries = walker.where_needed(*given, radii=radii, room=room)
+            max_rows = len(x) if max_rows is None else max_rows
+            best, queries = walker.where_needed(*given, radii=radii, max_rows=max_rows)
         adv, distance, margin = best
         if trace:
             record = {"norm": ops.min(record, axis=0), "run_norm": record[:, -1]}
@@ -177,7 +177,7 @@ class FAB(Attack):
         return mean_logits(view, x, state, self.eot_samples)[0]
 
     def _rivals(self, logits):
-        """Returns for each run the classes whose boundaries it looks at, `(batch, classes)`.
+        """Return for each run the classes whose boundaries it looks at, `(batch, classes)`.
 
         They are ranked by the clean image's logits; the first, the true class, is left out.
         """
@@ -254,7 +254,7 @@ class FAB(Attack):
 
 
 def _gap(y, logits):
-    """Computes by how much a class's logit exceeds the true one: `y` is the pair (true, other)."""
+    """Compute by how much a class's logit exceeds the true one: `y` is the pair (true, other)."""
     classes = logits.shape[-1]
     sign = ops.one_hot(y[1], classes, dtype=logits.dtype) - ops.one_hot(
         y[0], classes, dtype=logits.dtype

@@ -46,7 +46,7 @@ class Walker:
         self.samples = samples
 
     def everywhere(self, x, y, runs, todo, best, trace):
-        """Makes every run on every example: as part of a graph, or to record how it went.
+        """Make every run on every example: as part of a graph, or to record how it went.
 
         Args:
             x: `(batch, H, W, C)` clean images.
@@ -75,8 +75,8 @@ class Walker:
             record.append(ops.stack(history))
         return best, queries, ops.stack(record)
 
-    def where_needed(self, x, y, runs, todo, best, *, radii, room):
-        """Makes the runs on the examples left, side by side where these are few.
+    def where_needed(self, x, y, runs, todo, best, *, radii, max_rows):
+        """Make the runs on the examples left, side by side where these are few.
 
         Args:
             x: `(batch, H, W, C)` clean images.
@@ -85,7 +85,7 @@ class Walker:
             todo: `(batch,)` bool, the examples to attack.
             best: nearest points, distances and margins so far.
             radii: `(batch,)`; an example with a success within its radius leaves. None: none leaves.
-            room: int, the most rows of a batch.
+            max_rows: int, the most rows of a batch.
 
         Returns:
             `(best, queries)`.
@@ -96,13 +96,13 @@ class Walker:
         queries = np.zeros(len(todo), "int32")
         size, least = len(todo), least_saved(self.classifier, _LEAST_SAVED, 2)
         if self.classifier.random:
-            room = None  # Its draws are those of a batch, from a state that passes from run to run.
+            max_rows = None  # Its draws are those of a batch, from a state that passes from run to run.
         while runs:
             rows = np.flatnonzero(todo if radii is None else todo & ~(best[1] <= radii))
             if len(rows) == 0:
                 break
             passes = self.steps * runs[0].rivals.shape[1]
-            count, size = plan(len(rows), size, len(runs), passes, room, least)
+            count, size = plan(len(rows), size, len(runs), passes, max_rows, least)
             *found, spent = self._some(x, y, runs[:count], rows, size, radii, least)
             for at in range(0, len(rows) * count, len(rows)):
                 part = slice(at, at + len(rows))
@@ -114,7 +114,7 @@ class Walker:
         return tuple(map(ops.convert_to_tensor, best)), ops.convert_to_tensor(queries)
 
     def _some(self, x, y, runs, rows, size, radii, least):
-        """Makes runs side by side on some rows; returns what was found and passes, row by row."""
+        """Make runs side by side on some rows; returns what was found and passes, row by row."""
         own = owners(rows, len(runs), size)
         values = ((run.start(), x, y, run.rivals) for run in runs)
         whole = size == len(rows) == len(x)  # Then this is one run.
@@ -167,6 +167,6 @@ class Walker:
 
 
 def _nearer(todo, found, best):
-    """Merges a run's images, distances and margins into the nearest so far."""
+    """Merge a run's images, distances and margins into the nearest so far."""
     take = ops.logical_and(todo, found[1] < best[1])
     return tuple(select(take, new, old) for new, old in zip(found, best, strict=True))

@@ -92,7 +92,7 @@ def _step(evaluate, search, low, high):
 
 
 def _direction(x, gradient, low, high, moves, changes):
-    """The two-loop recursion on the variables that no bound holds."""
+    """Run the two-loop recursion on the variables that no bound holds."""
     held = ops.logical_or(
         ops.logical_and(x <= low, gradient > 0), ops.logical_and(x >= high, gradient < 0)
     )

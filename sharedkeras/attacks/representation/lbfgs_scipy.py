@@ -118,7 +118,7 @@ class _Solver(threading.Thread):
 
 
 def _collect(inbox, live):
-    """Waits until every live solver has posted; takes those that ended out of `live`."""
+    """Wait until every live solver has posted; takes those that ended out of `live`."""
     waiting, ended = {}, []
     for _ in range(len(live)):
         row, point = inbox.get()

@@ -61,7 +61,7 @@ class Representation(Attack):
     history: int = 10
 
     def __post_init__(self):
-        """Checks every value, so that a wrong one is seen before any work."""
+        """Check every value, so that a wrong one is seen before any work."""
         if not isinstance(self.layer, str) or not self.layer:
             raise ValueError(f"`layer` must be the name of a layer. Received: layer={self.layer!r}")
         need_one_of(("linf",), norm=self.norm)
@@ -177,7 +177,7 @@ class Representation(Attack):
 
 
 def _view(classifier, layer, tracing):
-    """The classifier's network up to a layer; outside of a graph the same one for every batch."""
+    """Return the classifier's network up to a layer; outside of a graph the same one for every batch."""
     views = {} if tracing else _VIEWS.setdefault(classifier, {})
     if layer not in views:
         network = classifier.unfolded  # A folded convolution gives another activation.

@@ -40,7 +40,7 @@ class Proposals:
 
 
 def _window(like, corner, side):
-    """Returns a `(batch, H, W, 1)` bool mask of squares with these top left corners."""
+    """Return a `(batch, H, W, 1)` bool mask of squares with these top left corners."""
 
     def inside(size, first):
         at = ops.arange(size, dtype="int32")[None]
@@ -66,7 +66,7 @@ def _linf_change(adv, x, epsilon, corners, signs, level, sides):
 
 @functools.cache
 def _tiles(height, width, norm):
-    """Returns each pixel's tile and its value there in both orientations; tiles are cut at the edge."""
+    """Return each pixel's tile and its value there in both orientations; tiles are cut at the edge."""
     side = max(min(height, width) // 5, 1)
     first = max((min(height, width) - 5 * side) // 2, 0)
     pattern = schedule.eta(side, norm)
@@ -95,7 +95,7 @@ def _bump_start(key, index, x, epsilon, norm):
 
 @functools.cache
 def _canvases(sides, height, width, norm):
-    """Returns both orientations of every side's pattern in the corner of an empty image."""
+    """Return both orientations of every side's pattern in the corner of an empty image."""
     table = np.zeros((len(sides), 2, height, width))
     for canvas, side in zip(table, sides, strict=True):
         canvas[0, :side, :side] = schedule.eta(side, norm)
@@ -191,7 +191,7 @@ _PROPOSALS = {
 
 
 def get(norm):
-    """Finds a norm's proposals.
+    """Find a norm's proposals.
 
     Args:
         norm: "linf", "l2" or "l1".

@@ -12,7 +12,7 @@ _LEVELS_OF = 10000  # The iterations for which the authors tuned these levels.
 
 @functools.cache
 def levels(queries, p_init=0.8, rescale=False):
-    """Lists the shares of an image that a window covers.
+    """List the shares of an image that a window covers.
 
     The share starts at `p_init` and halves after iterations 10, 50, 200, 500, 1000, 2000, 4000, 6000 and
     8000.
@@ -37,18 +37,18 @@ def levels(queries, p_init=0.8, rescale=False):
 
 
 def linf_side(share, height, width):
-    """Returns the side of a square that covers this share of an image."""
+    """Return the side of a square that covers this share of an image."""
     return min(max(round(math.sqrt(share * height * width)), 1), height, width)
 
 
 def bump_side(share, height, width):
-    """Returns the side of an L2 or L1 window: odd and at least 3, unless the image is smaller."""
+    """Return the side of an L2 or L1 window: odd and at least 3, unless the image is smaller."""
     side = max(round(math.sqrt(share * height * width)), 3)
     return min(side + (side + 1) % 2, height, width)
 
 
 def bump(rows, columns, norm="l2"):
-    """Makes a rectangle whose values fall off from its centre, of unit size.
+    """Make a rectangle whose values fall off from its centre, of unit size.
 
     For every k, 1/(k+1)^2 (in L1 1/(k+1)^4) is added on the square of side 2k+1 around the centre.
 
@@ -72,7 +72,7 @@ def bump(rows, columns, norm="l2"):
 
 @functools.cache
 def eta(side, norm="l2"):
-    """Makes the pattern of L2 and L1: a bump up above a bump down, of unit size.
+    """Make the pattern of L2 and L1: a bump up above a bump down, of unit size.
 
     Args:
         side: int, at least 1.

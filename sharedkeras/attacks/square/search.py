@@ -46,13 +46,13 @@ class Plan:
     eot_samples: int
 
     def sides(self, x):
-        """Lists the first iterations of the schedule's levels and their sides, as two int32 arrays."""
+        """List the first iterations of the schedule's levels and their sides, as two int32 arrays."""
         levels = schedule.levels(self.queries, self.p_init, self.rescale_schedule)
         firsts = np.array([first for first, _ in levels], "int32")
         return firsts, np.array([self.proposals.side(p, *x.shape[1:3]) for _, p in levels], "int32")
 
     def level(self, x, i):
-        """Returns the number of the level that holds at each iteration."""
+        """Return the number of the level that holds at each iteration."""
         firsts = ops.convert_to_tensor(self.sides(x)[0])
         return ops.sum(ops.cast(ops.expand_dims(i, -1) >= firsts, "int32"), axis=-1) - 1
 
@@ -74,13 +74,13 @@ class Plan:
         return self.proposals.start(random.key(key, "start"), index, x, epsilon)
 
     def candidate(self, i, adv, x, epsilon, draws):
-        """Makes the images that iteration `i` asks about."""
+        """Make the images that iteration `i` asks about."""
         corners, signs = (ops.take(d, i % _BLOCK, axis=1) for d in draws)
         sides = tuple(int(s) for s in self.sides(x)[1])
         return self.proposals.change(adv, x, epsilon, corners, signs, self.level(x, i), sides)
 
     def accept(self, found, y, adv, logits, state):
-        """Keeps what raised the loss or is misclassified, for images that are not yet broken."""
+        """Keep what raised the loss or is misclassified, for images that are not yet broken."""
         value = self.score(y, logits)
         finite = ops.all(ops.isfinite(logits), axis=-1)
         value = ops.where(finite, value, ops.full_like(value, -math.inf))
@@ -109,7 +109,7 @@ class Plan:
 
 
 def search(plan, classifier, inputs, start, key, earlier, record):
-    """Runs one restart.
+    """Run one restart.
 
     Args:
         plan: `Plan`.
@@ -301,7 +301,7 @@ def _wrong(y, logits):
 
 
 def _better(a, b):
-    """Merges two runs: for each example a success first, then the larger loss."""
+    """Merge two runs: for each example a success first, then the larger loss."""
     take = ops.logical_and(ops.logical_not(a.broken), ops.logical_or(b.broken, b.value > a.value))
     return Found(
         adv=select(take, b.adv, a.adv),

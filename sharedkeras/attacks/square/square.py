@@ -56,7 +56,7 @@ class Square(Attack):
     black_box: ClassVar[bool] = True
 
     def __post_init__(self):
-        """Checks every value, so that a wrong one is seen before any work."""
+        """Check every value, so that a wrong one is seen before any work."""
         proposals.get(self.norm)
         losses.get(self.loss)
         need_positive(epsilon=self.epsilon, p_init=self.p_init)

@@ -18,7 +18,7 @@ CODES = ("square-stronger", "transfer-stronger", "pgd-gap", "more-steps-weaker",
 
 
 def after(report):
-    """Checks the outcome of an evaluation; a pure function of the report.
+    """Check the outcome of an evaluation; a pure function of the report.
 
     - `square-stronger`, `transfer-stronger`: an attack without gradients of its own beats those with
       gradients by more than 0.2 percent points, a sign of gradients that mislead.
@@ -36,7 +36,7 @@ def after(report):
 
 
 def refreshed(report):
-    """Returns the report with the findings of `after` made anew, as merging slices needs it."""
+    """Return the report with the findings of `after` made anew, as merging slices needs it."""
     kept = [finding for finding in report.findings if finding.code not in CODES]
     return dataclasses.replace(report, findings=(*kept, *after(report)))
 
@@ -180,7 +180,7 @@ def _weaker(report, few, many, fewer, more):
 
 
 def _sign_test(wins, losses):
-    """Gives the probability of so many wins or more, were both equally likely."""
+    """Return the probability of so many wins or more, were both equally likely."""
     n = wins + losses
     return sum(math.comb(n, k) for k in range(wins, n + 1)) / 2**n
 

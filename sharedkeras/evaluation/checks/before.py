@@ -24,7 +24,7 @@ by chance makes an image move, so that not all images need stand still."""
 
 
 def before(classifier, x, y, *, attacks=None, batch_size=gradient_counts.EXAMPLES):
-    """Checks a network before it is attacked, on at most 64 images.
+    """Check a network before it is attacked, on at most 64 images.
 
     - `randomised-output`: five passes over the same images differ.
     - `probabilities`: the outputs are probabilities, not logits.
@@ -62,7 +62,7 @@ def before(classifier, x, y, *, attacks=None, batch_size=gradient_counts.EXAMPLE
 
 
 def _forward(classifier):
-    """Returns a function of images that gives logits, each call with fresh draws."""
+    """Return a function of images that gives logits, each call with fresh draws."""
     if not isinstance(classifier, FrozenClassifier):
         return lambda x: np.asarray(classifier.predict(x))
     state = classifier.state

@@ -44,7 +44,7 @@ def loss_of(attack):
 
 
 def count(classifier, x, y, names=_LOSSES, size=None):
-    """Counts the images on which a loss has no usable gradient.
+    """Count the images on which a loss has no usable gradient.
 
     Args:
         classifier: `FrozenClassifier`.
@@ -101,7 +101,7 @@ def _chosen(given, logits):
 
 
 def count_end(classifier, attack, x, y, batch_size):
-    """Counts as `count` does where an attack ended, for the loss that it followed.
+    """Count as `count` does where an attack ended, for the loss that it followed.
 
     Args:
         classifier: `FrozenClassifier`.
@@ -140,7 +140,7 @@ class Watch:
         self._size = min(EXAMPLES, batch_size)
 
     def __call__(self, iterations, iterates, y, going):
-        """Counts at one checkpoint; see `APGD.run`."""
+        """Count at one checkpoint; see `APGD.run`."""
         if iterations in self.counts or not going.any():
             return
         rows = np.flatnonzero(going)[: self._size]

@@ -49,7 +49,7 @@ def judge_end(counts):
     ]
 
 
-def judge_way(counts):
+def judge_checkpoints(counts):
     """Judges the gradients at the checkpoints of APGD.
 
     Args:
@@ -71,7 +71,7 @@ def judge_way(counts):
 
 
 def softened(findings, clean, standing):
-    """Turns blindness at the clean images into a note where the attacks broke the points all the same.
+    """Turn blindness at the clean images into a note where the attacks broke the points all the same.
 
     A random start can leave the flat place; gradients that are zero say nothing against an attack that
     succeeded.

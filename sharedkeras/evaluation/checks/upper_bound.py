@@ -8,7 +8,7 @@ _CODE = "upper-bound"
 
 
 def bounded_above(report, reason):
-    """Adds the warning that stronger attacks may leave less, in place of an earlier one.
+    """Add the warning that stronger attacks may leave less, in place of an earlier one.
 
     Args:
         report: `Report`.

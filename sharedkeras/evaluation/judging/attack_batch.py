@@ -14,7 +14,7 @@ from sharedkeras.evaluation.judging.batches import pad
 from sharedkeras.math import norms
 
 
-def attack_batch(classifier, attack, x, y, index, seed, batch_size, room, look=False):
+def attack_batch(classifier, attack, x, y, index, seed, batch_size, max_rows, probe_gradients=False):
     """Attacks one batch, padded to one of few sizes, and believes nothing that the attack says.
 
     A success counts only where a fresh forward pass misclassifies the image, and where the image is in
@@ -28,13 +28,13 @@ def attack_batch(classifier, attack, x, y, index, seed, batch_size, room, look=F
         index: `(batch,)` ints, the examples' numbers.
         seed: int.
         batch_size: int at least `batch`, the size of a full batch.
-        room: int, the most rows that an attack may make of them.
-        look: bool, whether to count gradients of no use where the attack ended.
+        max_rows: int, the most rows that an attack may make of them.
+        probe_gradients: bool, whether to count gradients of no use where the attack ended.
 
     Returns:
         Dict of arrays: `success` `(batch,)` bool; of the successes `adversarial`, `distance`,
-        `predicted`; `seconds`; with `look`, where there is something to count, `end` and, for the
-        checkpoints of APGD, `way`, rows of (iterations, n, zero, broken).
+        `predicted`; `seconds`; with `probe_gradients`, where there is something to count, `end`
+        and, for APGD, `checkpoints`, rows of (iterations, n, zero, broken).
     """
     started = time.perf_counter()
     # An attack makes hundreds of passes over every row, and must compile its graphs for some size: it
@@ -45,13 +45,13 @@ def attack_batch(classifier, attack, x, y, index, seed, batch_size, room, look=F
     # smaller batches.
     padded[1][len(x) :] = 1 if y[0] == 0 else 0
     arguments = {"seed": seed, "index": padded[2], "early_stop": True}
-    if getattr(attack, "side_by_side", False):
-        arguments["room"] = room
+    if getattr(attack, "stacks_runs", False):
+        arguments["max_rows"] = max_rows
     watch = None
-    if look and isinstance(attack, APGD):
+    if probe_gradients and isinstance(attack, APGD):
         watch = arguments["visit"] = gradient_counts.Watch(classifier, attack, batch_size)
     # Attacked is a faster twin; what counts is what the network itself says of the images, below.
-    result = attack.run(classifier.swift, padded[0], padded[1], **arguments)
+    result = attack.run(classifier.folded, padded[0], padded[1], **arguments)
     adv = ops.convert_to_numpy(result.adversarial).astype(x.dtype, copy=False)
     logits = ops.convert_to_numpy(classifier.predict(adv))
     count = len(x)
@@ -66,12 +66,12 @@ def attack_batch(classifier, attack, x, y, index, seed, batch_size, room, look=F
         "predicted": np.argmax(logits, axis=1)[success].astype("int32"),
         "seconds": np.float64(time.perf_counter() - started),
     }
-    if look:
+    if probe_gradients:
         standing = ~success & (np.argmax(logits, axis=1) == y)
         end = gradient_counts.count_end(classifier, attack, adv[standing], y[standing], batch_size)
         done |= {} if end is None else {"end": np.array(end)}
         if watch is not None and watch.counts:
-            done["way"] = np.array([(at, *found) for at, found in watch.counts.items()])
+            done["checkpoints"] = np.array([(at, *found) for at, found in watch.counts.items()])
     return done
 
 

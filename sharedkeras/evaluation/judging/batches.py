@@ -9,7 +9,7 @@ _WORTH_QUARTERS = 32
 
 
 def bucket(count, batch_size):
-    """Returns the padded size of a batch: few sizes, so that few graphs are compiled.
+    """Return the padded size of a batch: few sizes, so that few graphs are compiled.
 
     Args:
         count: int, examples in the batch, at most `batch_size`.
@@ -27,13 +27,13 @@ def bucket(count, batch_size):
 
 
 def pad(values, size):
-    """Pads the first axis to a size by repeating the first entry."""
+    """Pad the first axis to a size by repeating the first entry."""
     missing = size - len(values)
     return np.concatenate([values, np.repeat(values[:1], missing, axis=0)]) if missing else values
 
 
 def logits_of(classifier, x, batch_size):
-    """Computes the logits of many images in padded batches.
+    """Compute the logits of many images in padded batches.
 
     Args:
         classifier: `FrozenClassifier` or `CallableClassifier`.

@@ -26,7 +26,7 @@ class Sampler:
         self.seed, self.index = seed, index
 
     def sample(self, name, x, y):
-        """Gives the mean logits `(n, K)` and the share of correct draws `(n,)`."""
+        """Return the mean logits `(n, K)` and the share of correct draws `(n,)`."""
         parts = []
         for rows in self._batches(np.arange(len(x))):
             state = self._state("sample", name, rows)
@@ -59,7 +59,7 @@ class Sampler:
         return pad(values, bucket(len(values), self.batch_size))
 
     def _state(self, purpose, name, rows):
-        """The network's state with its generators set by the seed, the purpose and the first example."""
+        """Return the network's state, its generators set by seed, purpose and first example."""
         key = random.key(self.seed, "stochastic", purpose, name, int(self.index[rows[0]]))
         state = []
         variables = self.classifier.unfolded.non_trainable_variables
@@ -130,16 +130,16 @@ class Candidates:
         self._begun = time.perf_counter()
 
     def sampled_accuracy(self):
-        """The share of correct draws by candidate, and of the kept ones on draws of their own."""
+        """Return the share of correct draws by candidate, and of the kept ones on draws of their own."""
         _, share = self.sampler.sample("worst", self._kept, self.y)
         return {**{k: float(v.mean()) for k, v in self._shares.items()}, "worst": float(share.mean())}
 
     def adversarial(self):
-        """The kept candidates where they broke an example, else the clean images."""
+        """Return the kept candidates where they broke an example, else the clean images."""
         fallen = self.flags["clean"] & self._broken
         return np.where(fallen[:, None, None, None], self._kept, self.x)
 
     def predictions(self):
-        """The classes of the mean logits."""
+        """Return the classes of the mean logits."""
         fallen = self.flags["clean"] & self._broken
         return {"clean": self._clean, "adversarial": np.where(fallen, self._predicted, self._clean)}

@@ -1,4 +1,4 @@
-"""Batches spread over the devices of one machine."""
+"""Batches distributed over the devices of one machine."""
 
 import collections
 import concurrent.futures
@@ -8,7 +8,7 @@ from sharedkeras import backend
 from sharedkeras.models import FrozenClassifier
 
 
-class Spread:
+class DevicePool:
     """Runs the same work on many batches, one at a time on each device, and keeps their order.
 
     Each device has a copy of the weights and graphs of its own, and takes the next batch when it is
@@ -38,7 +38,7 @@ class Spread:
         return len(self._views)
 
     def map(self, work, jobs):
-        """Calls `work(classifier, *job)` for each job.
+        """Call `work(classifier, *job)` for each job.
 
         Args:
             work: function of a classifier and a job's entries; called in several threads.

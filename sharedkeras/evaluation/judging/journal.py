@@ -49,7 +49,7 @@ class Journal:
             write_atomically(head, json.dumps({"fingerprint": mine}).encode())
 
     def read(self, key, index):
-        """Returns what was written under a key, or None where there is nothing usable.
+        """Return what was written under a key, or None where there is nothing usable.
 
         Args:
             key: str.
@@ -66,7 +66,7 @@ class Journal:
         return done if np.array_equal(done.pop("index"), index) else None
 
     def write(self, key, index, done):
-        """Keeps a finished batch.
+        """Keep a finished batch.
 
         Args:
             key: str.

@@ -12,7 +12,7 @@ from sharedkeras.evaluation.checks.after import refreshed
 from sharedkeras.evaluation.checks.before import before
 from sharedkeras.evaluation.judging.attack_batch import attack_batch
 from sharedkeras.evaluation.judging.batches import bucket, logits_of
-from sharedkeras.evaluation.judging.devices import Spread
+from sharedkeras.evaluation.judging.devices import DevicePool
 from sharedkeras.evaluation.judging.journal import Journal
 from sharedkeras.evaluation.judging.progress import Progress
 from sharedkeras.evaluation.judging.provenance import fingerprint, versions, weights_digest
@@ -38,7 +38,7 @@ def judge(
     label_names=None,
     verbose=None,
 ):
-    """Runs attacks on a network and reports who survives.
+    """Run attacks on a network and reports who survives.
 
     The original images are always the start. Every claimed success is verified on a fresh forward pass:
     misclassified, in the ball to 1e-6, in [0, 1], finite. Points that are misclassified without an
@@ -78,16 +78,16 @@ def judge(
     clean_labels = _clean_pass(classifier, x, y, batch_size)
     flags = {"clean": clean_labels == y}
     seconds = {"clean": time.perf_counter() - started}
-    findings, ends, ways = [*findings], {}, {}
+    findings, ends, checkpoints = [*findings], {}, {}
     if checks:
         findings += before(classifier, x, y, attacks=attacks, batch_size=batch_size)
     # Where gradients are known to lead nowhere, the end of an attack by gradients tells nothing new.
-    look = checks and not any(f.code in gradients.CODES for f in findings)
+    probe_gradients = checks and not any(f.code in gradients.CODES for f in findings)
     adversarial, predicted = x.copy(), clean_labels.copy()
     distances = {}
     standing = flags["clean"].copy()
-    _ = classifier.swift  # Made once, before the weights are copied to the devices.
-    with Progress(verbose) as progress, Spread(classifier) as spread:
+    _ = classifier.folded  # Made once, before the weights are copied to the devices.
+    with Progress(verbose) as progress, DevicePool(classifier) as pool:
         for number, (name, attack) in enumerate(attacks.items()):
             started = time.perf_counter()
             todo = np.flatnonzero(standing if cascade else flags["clean"])
@@ -102,19 +102,21 @@ def judge(
                 if done is not None:
                     return done, True
                 part = (x[chosen], y[chosen], index[chosen])
-                first = look and batch == 0
-                done = attack_batch(view, attack, *part, seed, batch_size, asked, look=first)
+                first = probe_gradients and batch == 0
+                done = attack_batch(view, attack, *part, seed, batch_size, asked, probe_gradients=first)
                 journal.write(key, index[chosen], done)
                 return done, False
 
-            batches = _batches(todo, batch_size, spread.width)
-            results = spread.map(work, list(enumerate(batches)))
+            batches = _batches(todo, batch_size, pool.width)
+            results = pool.map(work, list(enumerate(batches)))
             for chosen, (done, resumed) in zip(batches, results, strict=True):
                 spent += float(done["seconds"]) if resumed else 0.0
                 if "end" in done:
                     ends[name] = tuple(int(count) for count in done["end"])
-                if "way" in done:
-                    ways[name] = {int(at): tuple(map(int, found)) for at, *found in done["way"]}
+                if "checkpoints" in done:
+                    checkpoints[name] = {
+                        int(at): tuple(map(int, found)) for at, *found in done["checkpoints"]
+                    }
                 broken = chosen[done["success"]]
                 alone[broken] = False
                 distance[broken] = done["distance"]
@@ -128,7 +130,7 @@ def judge(
             seconds[name] = time.perf_counter() - started + spent
             progress.finish(name, float(np.mean(flags[name])), seconds[name])
     findings = gradients.softened(findings, flags["clean"], standing)
-    findings += gradients.judge_way(ways)
+    findings += gradients.judge_checkpoints(checkpoints)
     findings += gradients.judge_end(ends)
     report = Report(
         flags=flags,
@@ -205,7 +207,7 @@ def _check_attacks(attacks, white_box):
 
 
 def _batches(todo, batch_size, devices):
-    # Few examples are spread as well: better four half-filled devices than one full one.
+    # Distribute few examples as well: four half-filled devices are faster than one full one.
     size = (
         bucket(-(-len(todo) // devices), batch_size) if len(todo) < devices * batch_size else batch_size
     )

@@ -56,12 +56,12 @@ class Progress:
         self._task = self._bar.add_task(name, total=total, broken=0)
 
     def advance(self, count, broken):
-        """Counts examples as done, `broken` of them misclassified now."""
+        """Count examples as done, `broken` of them misclassified now."""
         self._broken += broken
         self._bar.update(self._task, advance=count, broken=self._broken)
 
     def finish(self, name, accuracy, seconds):
-        """Ends an attack with one line."""
+        """End an attack with one line."""
         self._bar.remove_task(self._task)
         if self._show:
             print(f"{name:<16} {100 * accuracy:6.2f} %  {seconds:8.1f} s", file=sys.stderr)

@@ -13,7 +13,7 @@ from sharedkeras.version import __version__
 
 
 def versions():
-    """Returns the versions of whatever can change a number."""
+    """Return the versions of whatever can change a number."""
     return {
         "sharedkeras": __version__,
         "keras": keras.__version__,
@@ -25,7 +25,7 @@ def versions():
 
 
 def weights_digest(network):
-    """Computes the SHA-256 of a network's weights, by which a report says what it judged.
+    """Compute the SHA-256 of a network's weights, by which a report says what it judged.
 
     Args:
         network: `keras.Model`; the state of its random generators does not count.
@@ -40,7 +40,7 @@ def weights_digest(network):
 
 
 def fingerprint(classifier, x, y, index, attacks, seed, cascade):
-    """Computes one string from all that the verdicts depend on, by which a journal knows its evaluation.
+    """Compute one string from all that the verdicts depend on, by which a journal knows its evaluation.
 
     Args:
         classifier: `FrozenClassifier` or `CallableClassifier`; of the latter nothing can be known.

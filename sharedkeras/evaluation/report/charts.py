@@ -120,7 +120,7 @@ def _series(number, name, x, y, place_x, place_y, share):
 
 
 def linear_ticks(low, high):
-    """Gives about five round numbers, evenly spaced, that span [low, high]."""
+    """Return about five round numbers, evenly spaced, that span [low, high]."""
     low, high = _spread(low, high)
     raw = (high - low) / 5
     power = 10.0 ** np.floor(np.log10(raw))
@@ -131,7 +131,7 @@ def linear_ticks(low, high):
 
 
 def log_ticks(low, high):
-    """Gives powers of ten that span [low, high], not more than some six of them."""
+    """Return powers of ten that span [low, high], not more than some six of them."""
     first, last = int(np.floor(np.log10(low) + 1e-9)), int(np.ceil(np.log10(high) - 1e-9))
     stride = -(-(last - first) // 5)
     last = first + -(-(last - first) // stride) * stride

@@ -57,7 +57,7 @@ def render(report, *, run=None) -> str:
 
 
 def read_history(run):
-    """Reads the training curves of a run directory.
+    """Read the training curves of a run directory.
 
     Args:
         run: path of the directory.
@@ -97,7 +97,7 @@ def _subtitle(report):
 
 
 def _common_value(settings, name):
-    """Gives a setting of the evaluation or, without one, what all attacks agree on."""
+    """Return a setting of the evaluation or, without one, what all attacks agree on."""
     if settings.get(name) is not None:
         return settings[name]
     attacks = settings.get("attacks")
@@ -107,7 +107,7 @@ def _common_value(settings, name):
 
 
 def _radius(epsilon):
-    """Writes 0.03137... as people say it: 8/255."""
+    """Write 0.03137... as people say it: 8/255."""
     if isinstance(epsilon, float):
         steps = epsilon * 255
         # A float32 that went through Python still counts: its relative error is below 1e-7.

@@ -13,7 +13,7 @@ FORMAT = "sharedkeras-report/1"
 
 
 def plain(value):
-    """Gives a value that strict JSON can hold and that reads back the same.
+    """Return a value that strict JSON can hold and that reads back the same.
 
     Args:
         value: a setting: JSON's own types, NumPy's, tuples, paths, dataclasses (attacks),
@@ -48,7 +48,7 @@ def plain(value):
 
 
 def dumps(report) -> str:
-    """Writes a report as JSON text.
+    """Write a report as JSON text.
 
     Args:
         report: a `Report`.
@@ -92,7 +92,7 @@ def dumps(report) -> str:
 
 
 def loads(text):
-    """Reads JSON text that `dumps` wrote.
+    """Read JSON text that `dumps` wrote.
 
     Args:
         text: of the file.

@@ -36,7 +36,7 @@ def choose(clean, robust, labels=None, count=EXAMPLES):
 
 
 def amplification(perturbation):
-    """Gives the round factor that makes the largest change of a pixel nearly fill half the range."""
+    """Return the round factor that makes the largest change of a pixel nearly fill half the range."""
     largest = float(np.max(np.abs(perturbation), initial=0.0))
     if largest == 0 or not np.isfinite(largest):
         return 1.0
@@ -44,7 +44,7 @@ def amplification(perturbation):
 
 
 def perturbation_picture(perturbation, factor):
-    """Makes a perturbation visible.
+    """Make a perturbation visible.
 
     Args:
         perturbation: `(height, width, channels)`, adversarial minus clean.
@@ -62,7 +62,7 @@ def perturbation_picture(perturbation, factor):
 
 
 def data_uri(image) -> str:
-    """Encodes an image as a PNG in a data URI.
+    """Encode an image as a PNG in a data URI.
 
     Args:
         image: `(height, width, channels)` in [0, 1]. Of other than 1 or 3 channels the mean is shown.

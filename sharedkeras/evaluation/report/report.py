@@ -185,7 +185,7 @@ class Report:
         return f"{count} against these numbers: {', '.join(dict.fromkeys(codes))}."
 
     def to_json(self, path) -> None:
-        """Writes everything but the images, so that a reader never sees half a file.
+        """Write everything but the images, so that a reader never sees half a file.
 
         Args:
             path: of the file, by custom `report.json`. Missing folders are made.
@@ -194,7 +194,7 @@ class Report:
 
     @classmethod
     def from_json(cls, path) -> "Report":
-        """Reads what `to_json` wrote.
+        """Read what `to_json` wrote.
 
         Args:
             path: of the file.
@@ -220,7 +220,7 @@ class Report:
         return report
 
     def to_html(self, path, *, run=None) -> None:
-        """Writes one self-contained page that explains the evaluation to a reader.
+        """Write one self-contained page that explains the evaluation to a reader.
 
         Args:
             path: of the file, by custom `report.html`. Missing folders are made.

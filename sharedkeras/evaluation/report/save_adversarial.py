@@ -10,7 +10,7 @@ from sharedkeras.files import write_atomically
 
 
 def save_adversarial(report, path):
-    """Writes the adversarial examples of one attack as an `.npz` archive, atomically.
+    """Write the adversarial examples of one attack as an `.npz` archive, atomically.
 
     `numpy.load(path)` reads it; nothing in it is pickled. For n images it holds
 

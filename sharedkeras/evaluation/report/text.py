@@ -6,7 +6,7 @@ _Z95 = 1.959963984540054  # the standard normal's 97.5 % quantile
 
 
 def wilson(successes, n):
-    """Gives the 95 % confidence interval of a share, after Wilson.
+    """Return the 95 % confidence interval of a share, after Wilson.
 
     It stays within [0, 1] and has a width also where all or none succeeded, which the textbook
     interval has not, and both are usual for robust accuracies.
@@ -39,7 +39,7 @@ def wilson(successes, n):
 
 
 def percent(share, n) -> str:
-    """Writes a share of n in percent, with no more digits than n examples can tell apart."""
+    """Write a share of n in percent, with no more digits than n examples can tell apart."""
     return f"{100 * share:.{1 if n <= 1000 else 2}f}"
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def integers(name, value):
-    """Gives an integer array, or refuse it."""
+    """Return an integer array, or refuse it."""
     value = np.asarray(value)
     if not np.issubdtype(value.dtype, np.integer):
         raise ValueError(f"`{name}` must be integers. Received: {name} of dtype {value.dtype}")
@@ -12,7 +12,7 @@ def integers(name, value):
 
 
 def checked_flags(flags, cascade):
-    """Gives `(n, flags)`: the flags with "clean" first, copied and locked against writing."""
+    """Return `(n, flags)`: the flags with "clean" first, copied and locked against writing."""
     if "clean" not in flags:
         raise ValueError(f"`flags` must have an entry 'clean'. Received: flags of {list(flags)}")
     names = ["clean", *(name for name in flags if name != "clean")]
@@ -41,7 +41,7 @@ def checked_flags(flags, cascade):
 
 
 def checked_seconds(seconds, flags):
-    """Gives the seconds as floats in the order of the flags."""
+    """Return the seconds as floats in the order of the flags."""
     for name, value in seconds.items():
         if name not in flags or not np.isfinite(value) or value < 0:
             raise ValueError(
@@ -52,7 +52,7 @@ def checked_seconds(seconds, flags):
 
 
 def checked_history(history):
-    """Gives the columns as float arrays, NaN where a cell holds no number."""
+    """Return the columns as float arrays, NaN where a cell holds no number."""
 
     def number(value):  # a cell of a CSV file may be empty
         try:
@@ -68,7 +68,7 @@ def checked_history(history):
 
 
 def checked_shards(shards):
-    """Gives the number of each slice, or None if nothing was sliced; refuse an incomplete set."""
+    """Return the number of each slice, or None if nothing was sliced; refuse an incomplete set."""
     if all(shard is None for shard in shards):
         return None
     try:

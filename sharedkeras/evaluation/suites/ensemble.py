@@ -62,7 +62,7 @@ _VERSIONS = {
 
 
 def ensemble(version, *, norm, epsilon):
-    """Returns the attacks of a version of AutoAttack, in the order in which they run.
+    """Return the attacks of a version of AutoAttack, in the order in which they run.
 
     - `standard`: APGD-CE, APGD-T (9 targets), FAB-T (9 targets), Square (5000 queries).
     - `plus`: APGD-CE, APGD-DLR and FAB with 5 restarts, Square, APGD-T, FAB-T.

@@ -16,7 +16,7 @@ _MEMBERS = {
 
 
 def named_attacks(names, *, dataset, norm="linf", epsilon=None, queries=5000):
-    """Returns attacks by name, within one ball.
+    """Return attacks by name, within one ball.
 
     - `fgsm`, `pgd<steps>`: in Linf those of `paper_attacks`; in other norms all steps of PGD together
       are 2.5 radii long.

@@ -8,7 +8,7 @@ _SETTINGS = {"mnist": _MNIST, "mnist-mini": _MNIST, "cifar10": _CIFAR, "cifar100
 
 
 def paper_epsilon(dataset):
-    """Returns the Linf bound at which the paper judges networks on a dataset.
+    """Return the Linf bound at which the paper judges networks on a dataset.
 
     Args:
         dataset: "mnist", "mnist-mini", "cifar10" or "cifar100".
@@ -24,7 +24,7 @@ def paper_epsilon(dataset):
 
 
 def paper_attacks(dataset, names=("fgsm", "pgd20", "pgd40", "cw"), *, epsilon=None):
-    """Returns attacks with the settings of Table 2 for a dataset.
+    """Return attacks with the settings of Table 2 for a dataset.
 
     On MNIST epsilon is 0.3 (the table's 0.031 contradicts the text). `cw` is the attack as torchattacks
     0.x runs it, which the paper used: pixels at exactly 0 or 1 cannot move, so on MNIST it finds next to
@@ -66,7 +66,7 @@ def paper_attacks(dataset, names=("fgsm", "pgd20", "pgd40", "cw"), *, epsilon=No
 
 
 def default_epsilon(dataset, norm):
-    """Returns the paper's bound for a dataset, which is one in Linf.
+    """Return the paper's bound for a dataset, which is one in Linf.
 
     Args:
         dataset: "mnist", "mnist-mini", "cifar10" or "cifar100".

@@ -17,17 +17,17 @@ class CallableClassifier:
         self.function = function
 
     @property
-    def swift(self):
+    def folded(self):
         """The classifier itself: of a callable there is no faster twin."""
         return self
 
     def predict(self, x):
-        """Computes the logits of one batch, `(batch, K)`."""
+        """Compute the logits of one batch, `(batch, K)`."""
         return np.asarray(self.function(np.asarray(x)))
 
 
 def as_classifier(network, select=None):
-    """Wraps a network the way attacks see it.
+    """Wrap a network the way attacks see it.
 
     Args:
         network: `keras.Model`, `FrozenClassifier`, `CallableClassifier` or a callable on arrays.

@@ -66,7 +66,7 @@ def _is_plain(network):
 
 
 def _pairs(network):
-    """Returns the normalisations by the names of the convolutions that feed nothing but them."""
+    """Return the normalisations by the names of the convolutions that feed nothing but them."""
     users = {}
     for layer in network.layers:
         if not isinstance(layer, layers.InputLayer):

@@ -24,7 +24,7 @@ class FrozenClassifier:
 
     Attributes:
         network: the network.
-        unfolded: the network with every layer under its name, which that of `swift` has not.
+        unfolded: the network with every layer under its name, which that of `folded` has not.
         output: the symbolic logits `(None, K)`, or None where the network's graph is not known.
         parameters: list of tensors, the trainable weights.
         state: list of tensors, the other weights.
@@ -57,13 +57,13 @@ class FrozenClassifier:
         self._compiled = {}
         self._plain = functional(network)
         self.unfolded = self._plain
-        self._swift = None
+        self._folded = None
         self.refresh()
         self.output = self._pick(getattr(self._plain, "output", None))
 
     def refresh(self):
-        """Reads the network's weights again, after they have changed; what was compiled stays."""
-        self._swift = None
+        """Read the network's weights again, after they have changed; what was compiled stays."""
+        self._folded = None
         # A converted variable is still the variable on TensorFlow; without its gradient it is a value.
         self.parameters, self.state = (
             [ops.stop_gradient(ops.convert_to_tensor(v)) for v in variables]
@@ -121,7 +121,7 @@ class FrozenClassifier:
         return None
 
     def __call__(self, x, state=None):
-        """Computes the logits.
+        """Compute the logits.
 
         Args:
             x: `(batch, H, W, C)` tensor.
@@ -136,18 +136,18 @@ class FrozenClassifier:
         return ops.cast(self._pick(outputs), keras.backend.standardize_dtype(x.dtype)), state
 
     @property
-    def swift(self):
+    def folded(self):
         """A view of a network that gives the same logits but for rounding, and is faster: see `fold`."""
-        if self._swift is None:
+        if self._folded is None:
             # XLA merges such passes by itself.
             network = self._plain if backend.MERGES_PASSES else fold(self._plain)
             same = network is self._plain
-            self._swift = self if same else FrozenClassifier(network, self.select)
-            self._swift.unfolded = self.unfolded
-        return self._swift
+            self._folded = self if same else FrozenClassifier(network, self.select)
+            self._folded.unfolded = self.unfolded
+        return self._folded
 
     def replica(self, device):
-        """Returns a view of the same weights on another device, with graphs of its own.
+        """Return a view of the same weights on another device, with graphs of its own.
 
         Args:
             device: one of `backend.devices()`.
@@ -160,11 +160,11 @@ class FrozenClassifier:
         twin.parameters = [backend.put(v, device) for v in self.parameters]
         twin.state = [backend.put(v, device) for v in self.state]
         twin._compiled = {}
-        twin._swift = None if self._swift in (None, self) else self._swift.replica(device)
+        twin._folded = None if self._folded in (None, self) else self._folded.replica(device)
         return twin
 
     def tap(self, layer):
-        """Returns a view of the same network whose output is a layer's activation.
+        """Return a view of the same network whose output is a layer's activation.
 
         Args:
             layer: str, the layer's name.
@@ -200,7 +200,7 @@ class FrozenClassifier:
         return lambda *args: graph(self.parameters, *args)
 
     def apply(self, key, fn, *args):
-        """Calls `fn(classifier, *args)`: compiled, or as part of a graph that is being traced.
+        """Call `fn(classifier, *args)`: compiled, or as part of a graph that is being traced.
 
         Args:
             key: hashable; equal keys mean equal functions.
@@ -213,7 +213,7 @@ class FrozenClassifier:
         return fn(self, *args) if backend.is_tracing(args) else self.compiled(key, fn)(*args)
 
     def predict(self, x):
-        """Computes the logits of one batch in a compiled graph.
+        """Compute the logits of one batch in a compiled graph.
 
         Args:
             x: `(batch, H, W, C)` array or tensor.
@@ -225,7 +225,7 @@ class FrozenClassifier:
         return self.apply("predict", lambda view, x, state: view(x, state)[0], x, self.state)
 
     def iterate(self, key, step, carry, constants, begin, end):
-        """Runs `carry = step(classifier, i, carry, constants)` for i in `begin .. end - 1`.
+        """Run `carry = step(classifier, i, carry, constants)` for i in `begin .. end - 1`.
 
         Inside a graph that is being traced this is a loop of that graph. Outside, the loop is compiled
         once for any `begin` and `end`; where compiled loops are slow (JAX on a CPU) the step is

@@ -4,7 +4,7 @@ import keras
 
 
 def functional(network):
-    """Returns a network that takes a tensor and tells its input and output; its layers are shared.
+    """Return a network that takes a tensor and tell its input and output; its layers are shared.
 
     A `keras.Sequential` has the same graph as a functional model, and yet knows neither `input` nor
     `output` until it has been called as a part of another model. A functional model may want its images

@@ -6,7 +6,7 @@ from sharedkeras import backend
 
 
 def input_gradient(classifier, loss, y, x, state, samples=1):
-    """Computes loss, logits and input gradient, averaged over draws of a randomised network.
+    """Compute loss, logits and input gradient, averaged over draws of a randomised network.
 
     The gradient is that of the sum over the batch, so that it does not depend on the batch size. With
     more than one sample (expectation over transformations), loss and logits are averaged over the same
@@ -51,7 +51,7 @@ def input_gradient(classifier, loss, y, x, state, samples=1):
 
 
 def mean_logits(classifier, x, state, samples=1):
-    """Computes the logits, averaged over draws of a randomised network.
+    """Compute the logits, averaged over draws of a randomised network.
 
     Returns:
         `(logits, state)`.
@@ -70,7 +70,7 @@ def mean_logits(classifier, x, state, samples=1):
 
 
 def logits_of(classifier, x, state, samples):
-    """Computes the logits, averaged over draws of a randomised network.
+    """Compute the logits, averaged over draws of a randomised network.
 
     Returns:
         `(logits, state)`.

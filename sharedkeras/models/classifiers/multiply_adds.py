@@ -10,7 +10,7 @@ _CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
 
 
 def multiply_adds(network):
-    """Counts the multiplications with a weight in one image's forward pass.
+    """Count the multiplications with a weight in one image's forward pass.
 
     Convolutions and dense layers count, since they are nearly all of the work; what else there is counts
     as nothing, as does a layer whose output's shape is not known.
