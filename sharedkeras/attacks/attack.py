@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from sharedkeras.arguments import plain
 from sharedkeras.models import FrozenClassifier
 
 
@@ -30,7 +31,15 @@ class AttackResult(NamedTuple):
 
 
 class Attack:
-    """Base of the attacks: `attack(...)` gives the images of `attack.run(...)`."""
+    """Base of the attacks: `attack(...)` gives the images of `attack.run(...)`.
+
+    An attack is a frozen dataclass, whose own `__post_init__` calls this one first, then checks.
+    """
+
+    def __post_init__(self):
+        """Store NumPy's numbers as Python's, which reports can write."""
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
 
     def __call__(self, classifier, x, y, *, seed, loss=None, epsilon=None, index=None, start=None):
         """Crafts adversarial images.

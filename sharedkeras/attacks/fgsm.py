@@ -32,6 +32,7 @@ class FGSM(Attack):
 
     def __post_init__(self):
         """Check every value, so that a wrong one is seen before any work."""
+        super().__post_init__()
         norms.get(self.norm)
         need_positive(epsilon=self.epsilon)
 

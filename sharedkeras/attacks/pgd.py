@@ -57,6 +57,7 @@ class PGD(Attack):
 
     def __post_init__(self):
         """Check every value, so that a wrong one is seen before any work."""
+        super().__post_init__()
         norms.get(self.norm)
         losses.get(self.loss)
         need_positive(epsilon=self.epsilon, step_size=self.step_size)

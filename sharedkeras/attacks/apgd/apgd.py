@@ -107,6 +107,7 @@ class APGD(Attack):
 
     def __post_init__(self):
         """Check every value, so that a wrong one is seen before any work."""
+        super().__post_init__()
         norms.get(self.norm)
         if not callable(self.loss):
             need_one_of(_LOSSES, loss=self.loss)

@@ -90,6 +90,7 @@ class CarliniWagner(Attack):
 
     def __post_init__(self):
         """Check every value, so that a wrong one is seen before any work."""
+        super().__post_init__()
         need_one_of(("l2",), norm=self.norm)
         need_one_of(_COMPAT, compat=self.compat)
         need_positive(c=self.c, learning_rate=self.learning_rate, initial_c=self.initial_c)

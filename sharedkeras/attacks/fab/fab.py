@@ -70,6 +70,7 @@ class FAB(Attack):
 
     def __post_init__(self):
         """Check every value, so that a wrong one is seen before any work."""
+        super().__post_init__()
         norms.get(self.norm)
         need_positive(epsilon=self.epsilon, alpha_max=self.alpha_max, eta=self.eta, beta=self.beta)
         need_count(

@@ -62,6 +62,7 @@ class Representation(Attack):
 
     def __post_init__(self):
         """Check every value, so that a wrong one is seen before any work."""
+        super().__post_init__()
         if not isinstance(self.layer, str) or not self.layer:
             raise ValueError(f"`layer` must be the name of a layer. Received: layer={self.layer!r}")
         need_one_of(("linf",), norm=self.norm)

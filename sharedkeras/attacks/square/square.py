@@ -57,6 +57,7 @@ class Square(Attack):
 
     def __post_init__(self):
         """Check every value, so that a wrong one is seen before any work."""
+        super().__post_init__()
         proposals.get(self.norm)
         losses.get(self.loss)
         need_positive(epsilon=self.epsilon, p_init=self.p_init)
