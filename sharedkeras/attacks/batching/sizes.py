@@ -1,9 +1,11 @@
-"""The sizes to which a batch shrinks when points leave it: few, since every size is compiled anew."""
+"""The sizes of batches: few, since every size is compiled anew."""
 
 from sharedkeras import backend
 
 _SMALLEST = 8
 """Batches are not cut below this: fewer images save little and cost a compilation."""
+_WORTH_QUARTERS = 32
+"""Sizes below are only halved: what 3/4 saves there is not worth compiling."""
 _STEP = 4
 """Sizes are multiples of this; of more above 64, so that every doubling has eight at most."""
 _WORTH = 3e11
@@ -31,8 +33,26 @@ def least_saved(classifier, most, forwards):
     return min(most, max(1, round(_WORTH / work)))
 
 
+def bucket(count, batch_size):
+    """Return the size of a batch that makes few passes: one of very few.
+
+    Args:
+        count: int, examples in the batch, at most `batch_size`.
+        batch_size: int.
+
+    Returns:
+        The smallest that holds `count` of `batch_size`, 3/4, 1/2, 3/8, 1/4, ... of it, rounded up, and
+        not below 8.
+    """
+    size, least = batch_size, max(count, _SMALLEST)
+    while -(-size // 2) >= least and size > least:
+        size = -(-size // 2)
+    quarters = -(-3 * size // 4)
+    return quarters if quarters >= least and size >= _WORTH_QUARTERS else size
+
+
 def fitting(count, full):
-    """Return the smallest of few sizes that holds so many points.
+    """Return the size of a batch that makes hundreds of passes: the smallest of few that holds so many.
 
     The sizes do not depend on the batch that shrinks, so that batches and attempts share them.
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from sharedkeras.attacks.batching.padding import pad
 from sharedkeras.attacks.batching.sizes import shrunken, snug
 
 
@@ -51,10 +52,9 @@ def stack(values, rows, size):
         The structure with tensors `(size, ...)`.
     """
     cut = [_cut(value, rows) for value in values]
-    filling = size - len(rows) * len(cut)
 
     def joined(*parts):
-        return ops.convert_to_tensor(np.concatenate([*parts, np.repeat(parts[0][:1], filling, axis=0)]))
+        return ops.convert_to_tensor(pad(np.concatenate(parts), size))
 
     return keras.tree.map_structure(joined, *cut)
 

@@ -6,7 +6,8 @@ import threading
 import numpy as np
 from scipy import optimize
 
-_SMALLEST_BATCH = 8
+from sharedkeras.attacks.batching.padding import pad
+from sharedkeras.attacks.batching.sizes import bucket
 
 
 class _Abandoned(Exception):
@@ -131,10 +132,7 @@ def _collect(inbox, live):
 
 
 def _answer(evaluate, solvers, rows, waiting, full):
-    size = full
-    while -(-size // 2) >= max(len(rows), _SMALLEST_BATCH):
-        size = -(-size // 2)
-    padded = np.concatenate([rows, np.repeat(rows[:1], size - len(rows))])
+    padded = pad(rows, bucket(len(rows), full))
     values, gradients = evaluate(padded, np.stack([waiting[row] for row in padded]))
     values = np.asarray(values, "float64")
     gradients = np.asarray(gradients, "float64")
