@@ -1,7 +1,7 @@
-"""Attacks: frozen dataclasses that craft inputs against a `FrozenClassifier`."""
+"""Attacks: frozen dataclasses that craft inputs against a classifier."""
 
 from sharedkeras.attacks.apgd.apgd import APGD
-from sharedkeras.attacks.attack import AttackResult
+from sharedkeras.attacks.attack import Attack, AttackResult
 from sharedkeras.attacks.carlini_wagner.carlini_wagner import CarliniWagner
 from sharedkeras.attacks.fab.fab import FAB
 from sharedkeras.attacks.fgsm import FGSM
@@ -9,4 +9,14 @@ from sharedkeras.attacks.pgd import PGD
 from sharedkeras.attacks.representation.representation import Representation
 from sharedkeras.attacks.square.square import Square
 
-__all__ = ["APGD", "FAB", "FGSM", "PGD", "AttackResult", "CarliniWagner", "Representation", "Square"]
+__all__ = [
+    "APGD",
+    "FAB",
+    "FGSM",
+    "PGD",
+    "Attack",
+    "AttackResult",
+    "CarliniWagner",
+    "Representation",
+    "Square",
+]

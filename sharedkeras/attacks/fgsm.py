@@ -1,8 +1,9 @@
 """The fast gradient sign method."""
 
 import dataclasses
+from typing import ClassVar
 
-from sharedkeras.arguments import need_positive
+from sharedkeras.arguments import need_count, need_positive
 from sharedkeras.attacks.attack import Attack
 from sharedkeras.attacks.pgd import PGD
 from sharedkeras.math import norms
@@ -30,15 +31,19 @@ class FGSM(Attack):
     epsilon: float = 8 / 255
     eot_samples: int = 1
 
+    role: ClassVar[str] = "one-step"
+    loss: ClassVar[str] = "ce"
+
     def __post_init__(self):
         """Check every value, so that a wrong one is seen before any work."""
         super().__post_init__()
         norms.get(self.norm)
         need_positive(epsilon=self.epsilon)
+        need_count(eot_samples=self.eot_samples)
 
-    def run(self, classifier, x, y, **arguments):
-        """Crafts adversarial images; arguments and result as in `PGD.run`."""
-        return self._as_pgd().run(classifier, x, y, **arguments)
+    def craft(self, task):
+        """Make the one step of `PGD`."""
+        return self._as_pgd().craft(task)
 
     def _as_pgd(self):
         # One projected step of size epsilon from the clean image is the whole method.

@@ -1,16 +1,19 @@
 """Projected gradient descent."""
 
 import dataclasses
+import functools
 import math
+from typing import ClassVar
 
-import keras
 from keras import ops
 
 from sharedkeras import losses
 from sharedkeras.arguments import need_count, need_one_of, need_positive
-from sharedkeras.attacks.attack import Attack, AttackResult, prepare, radius
-from sharedkeras.attacks.verdict import clip_to_image, is_wrong, select, success_and_distance
+from sharedkeras.attacks.attack import Attack, AttackResult
+from sharedkeras.attacks.steps import Steepest, Step
+from sharedkeras.attacks.verdict import is_wrong, merge_runs, select, success_and_distance
 from sharedkeras.math import norms, random
+from sharedkeras.math.projections import clip_to_ball_and_image, clip_to_image
 from sharedkeras.models.classifiers.gradients import input_gradient, mean_logits
 
 _STARTS = ("uniform", "gaussian", None)
@@ -25,7 +28,11 @@ class PGD(Attack):
 
     With the default settings it is the PGD of the tables: the last iterate counts, whatever its loss.
     `keep_best` returns the iterate of the largest loss instead, and more `restarts` keep for each
-    example a successful run, else the one of the largest loss.
+    example a successful run, else the one of the largest loss. `step` is the way from a gradient to a
+    step: another one is another attack with the same loop.
+
+    `trace` holds "loss", `(steps, batch)`, the loss before each step. `early_stop` changes nothing, for
+    the last iterate is judged.
 
     Args:
         norm: "linf", "l2" or "l1".
@@ -37,6 +44,7 @@ class PGD(Attack):
         restarts: int, at least 1; only of use with a random start.
         loss: "ce", "margin" or "dlr".
         keep_best: bool, whether to return the iterate of the largest loss instead of the last.
+        step: a `Step` of `sharedkeras.attacks.steps`, by default `Steepest()`.
         eot_samples: int, draws of a randomised network for each gradient.
 
     Raises:
@@ -53,7 +61,11 @@ class PGD(Attack):
     restarts: int = 1
     loss: str = "ce"
     keep_best: bool = False
+    step: Step = dataclasses.field(default_factory=Steepest)
     eot_samples: int = 1
+
+    role: ClassVar[str] = "fixed-step"
+    ends_at_iterate: ClassVar[bool] = True
 
     def __post_init__(self):
         """Check every value, so that a wrong one is seen before any work."""
@@ -63,54 +75,24 @@ class PGD(Attack):
         need_positive(epsilon=self.epsilon, step_size=self.step_size)
         need_count(steps=self.steps, restarts=self.restarts, eot_samples=self.eot_samples)
         need_one_of(_STARTS, random_start=self.random_start)
-
-    def run(
-        self,
-        classifier,
-        x,
-        y,
-        *,
-        seed,
-        loss=None,
-        epsilon=None,
-        index=None,
-        start=None,
-        trace=False,
-        early_stop=False,
-    ):
-        """Crafts adversarial images and tells how it went.
-
-        Args:
-            classifier: `FrozenClassifier`.
-            x: `(batch, H, W, C)` clean images in [0, 1].
-            y: `(batch,)` labels, or what `loss` compares with.
-            seed: int or `(2,)` uint32 key.
-            loss: `loss(y, logits) -> (batch,)` that replaces the attack's own.
-            epsilon: `(batch,)` sizes of the balls that replace the attack's own.
-            index: `(batch,)` int32, the examples' numbers, which decide their random draws.
-            start: `(batch, H, W, C)` images that replace the random start.
-            trace: bool, whether to record the loss before each step.
-            early_stop: bool, accepted for uniformity; this attack judges its last iterate.
-
-        Returns:
-            `AttackResult`. Where `loss` is given and `y` is no label, `success` is False.
-        """
-        classifier, x, y, index = prepare(classifier, x, y, index)
-        epsilon = radius(self, epsilon, x)
-        restarts = self.restarts if start is None and self.random_start else 1
-        key = random.key(seed, type(self).__name__)
-        best = None
-        for restart in range(restarts):
-            run = self._once(
-                classifier, x, y, random.key(key, restart), loss, epsilon, index, start, trace
+        if not isinstance(self.step, Step):
+            raise ValueError(
+                "`step` must be a `Step` of sharedkeras.attacks.steps, such as `Steepest()`. "
+                f"Received: step={self.step!r}"
             )
-            best = run if best is None else _better(best, run)
-        return best
 
-    def _once(self, classifier, x, y, key, loss, epsilon, index, start, trace):
+    def craft(self, task):
+        """Climb from each start, and keep for each example a success, else the largest loss."""
+        restarts = self.restarts if task.start is None and self.random_start else 1
+        key = random.key(task.seed, self.kind)
+        runs = (self._once(task, random.key(key, restart)) for restart in range(restarts))
+        return functools.reduce(merge_runs, runs)
+
+    def _once(self, task, key):
+        classifier, x, y, epsilon = task.classifier, task.x, task.y, task.epsilon
         norm = norms.get(self.norm)
-        score = losses.get(self.loss if loss is None else loss)
-        name = (self, loss)
+        score = losses.get(self.loss if task.loss is None else task.loss)
+        name = (self, task.loss)
 
         def begin(_, x, key, index, epsilon):
             return clip_to_image(self._start(norm, x, key, index, epsilon))
@@ -121,15 +103,16 @@ class PGD(Attack):
         def finish(view, carry, constants):
             return self._finish(view, score, norm, carry, constants)
 
-        if start is None:
-            adv = classifier.apply(("start", *name), begin, x, key, index, epsilon)
+        if task.start is None:
+            adv = classifier.apply(("start", *name), begin, x, key, task.index, epsilon)
         else:
-            adv = clip_to_image(ops.convert_to_tensor(start, dtype=x.dtype))
+            adv = clip_to_image(task.start)
         worst = ops.full((ops.shape(x)[0],), -math.inf, dtype=x.dtype)
-        carry = (adv, worst, classifier.state, adv) if self.keep_best else (adv, worst, classifier.state)
+        best = (adv,) if self.keep_best else ()
+        carry = (adv, worst, classifier.state, self.step.begin(x), *best)
         constants = (x, y, epsilon)
         record = None
-        if trace:
+        if task.trace:
             record = {"loss": []}
             for i in range(self.steps):
                 before = score(y, classifier.predict(carry[0]))
@@ -152,40 +135,21 @@ class PGD(Attack):
         return x
 
     def _step(self, view, score, norm, carry, constants):
-        adv, worst, state, *best = carry
+        adv, worst, state, memory, *best = carry
         x, y, epsilon = constants
         value, _, gradient, state = input_gradient(view, score, y, adv, state, self.eot_samples)
         best = [select(value > worst, adv, b) for b in best]
-        moved = adv + self.step_size * norm.direction(gradient)
-        adv = clip_to_image(x + norm.project(moved - x, epsilon))
-        return (adv, ops.maximum(value, worst), state, *best)
+        direction, memory = self.step.direction(norm, gradient, memory)
+        adv = clip_to_ball_and_image(norm, x, adv + self.step_size * direction, epsilon)
+        return (adv, ops.maximum(value, worst), state, memory, *best)
 
     def _finish(self, view, score, norm, carry, constants):
-        adv, worst, state, *best = carry
+        adv, worst, state, _, *best = carry
         x, y, epsilon = constants
         logits, state = mean_logits(view, adv, state, self.eot_samples)
         value = score(y, logits)
         if self.keep_best:
             adv = select(value > worst, adv, best[0])
             logits, state = mean_logits(view, adv, state, self.eot_samples)
-        labelled = len(y.shape) == 1 and not keras.backend.is_float_dtype(
-            keras.backend.standardize_dtype(y.dtype)
-        )
-        wrong = is_wrong(y, logits) if labelled else ops.zeros_like(value, dtype="bool")
-        success, distance = success_and_distance(norm, x, adv, wrong, epsilon)
+        success, distance = success_and_distance(norm, x, adv, is_wrong(y, logits), epsilon)
         return adv, ops.maximum(value, worst), success, distance
-
-
-def _better(a, b):
-    """Merge two runs: for each example a success first, then the larger loss."""
-    take = ops.logical_and(
-        ops.logical_not(a.success), ops.logical_or(b.success, b.best_loss > a.best_loss)
-    )
-    return AttackResult(
-        select(take, b.adversarial, a.adversarial),
-        ops.logical_or(a.success, b.success),
-        ops.maximum(a.best_loss, b.best_loss),
-        ops.minimum(a.distance, b.distance),
-        a.queries + b.queries,
-        a.trace,
-    )

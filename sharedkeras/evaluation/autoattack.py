@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from sharedkeras.attacks import Attack, AttackResult
+from sharedkeras.attacks.attack import check_attacks
 from sharedkeras.evaluation.judging.judge import judge
 from sharedkeras.evaluation.report.finding import Finding
 from sharedkeras.evaluation.suites.ensemble import ensemble
@@ -92,6 +94,7 @@ def autoattack(
             Finding("empty-ball", "info", "epsilon is 0: the robust accuracy is the clean accuracy.")
         )
         names, attacks = list(attacks), {"none": _Nothing()}
+    check_attacks(attacks)
     findings += _few_classes(as_classifier(network, select), attacks)
     report = judge(
         network,
@@ -115,15 +118,13 @@ def autoattack(
     return report
 
 
-class _Nothing:
+class _Nothing(Attack):
     """The attack that an empty ball leaves: none."""
 
     norm, epsilon, black_box = "linf", 0.0, True
     __dataclass_fields__: dict = {}  # noqa: RUF012
 
     def run(self, classifier, x, y, **_):
-        from sharedkeras.attacks import AttackResult
-
         n = len(x)
         return AttackResult(x, np.zeros(n, bool), np.zeros(n), np.full(n, math.inf), np.zeros(n, int))
 
@@ -155,8 +156,8 @@ def _slice(x, y, index, shard):
 
 
 def _few_classes(classifier, attacks):
-    classes = getattr(classifier, "num_classes", None)
-    losses = {getattr(attack, "loss", None) for attack in attacks.values()}
+    classes = classifier.num_classes
+    losses = {attack.loss for attack in attacks.values()}
     weak = []
     if classes is not None and classes < 4 and "dlr-targeted" in losses:
         weak.append("targeted DLR (needs 4 classes)")

@@ -23,10 +23,10 @@ def black_box(
     label_names=None,
     verbose=None,
 ):
-    """Judges a network of which only the outputs are known, with AutoAttack's Square.
+    """Judges a network by its outputs alone, with AutoAttack's Square.
 
-    Of a file, a web endpoint or another framework's network there are logits and no gradients, so that
-    the rest of AutoAttack cannot be run. What this leaves standing may fall to gradients.
+    A file, a web endpoint or another framework's network gives logits but no gradients, so only Square
+    runs on it. What this leaves standing may fall to gradients.
 
     Args:
         network: callable from `(batch, H, W, C)` NumPy images in [0, 1] to `(batch, K)` logits, such as

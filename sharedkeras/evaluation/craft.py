@@ -3,12 +3,10 @@
 import dataclasses
 from typing import Any, ClassVar
 
-from sharedkeras.attacks import FAB, CarliniWagner
+from sharedkeras.attacks import Attack
 from sharedkeras.attacks import attack as attack_base
 from sharedkeras.evaluation.checks.upper_bound import bounded_above
 from sharedkeras.evaluation.judging.judge import judge
-
-_NEAREST = (CarliniWagner, FAB)
 
 
 def craft(
@@ -56,7 +54,8 @@ def craft(
     Raises:
         ValueError: if the images, labels, the attack or the network's output are not what they must be.
     """
-    used = _ToItsEnd(attack, attack.norm, attack.epsilon) if isinstance(attack, _NEAREST) else attack
+    attack_base.check_attacks({name: attack})
+    used = _ToItsEnd(attack, attack.norm, attack.epsilon) if attack.seeks_nearest else attack
     report = judge(
         network,
         x,
@@ -78,13 +77,15 @@ def craft(
 
 
 @dataclasses.dataclass(frozen=True)
-class _ToItsEnd:
+class _ToItsEnd(Attack):
     """An attack that is not told to stop at its first success."""
 
     attack: Any
     norm: str
     epsilon: float | None
-    black_box: ClassVar[bool] = False
 
-    def run(self, classifier, x, y, *, seed, index=None, **_):
-        return self.attack.run(classifier, x, y, seed=seed, index=index)
+    seeks_nearest: ClassVar[bool] = True
+
+    def craft(self, task):
+        """Search as the attack does, to its end."""
+        return self.attack.craft(task._replace(early_stop=False))

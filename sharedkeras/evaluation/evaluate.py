@@ -1,6 +1,6 @@
 """Accuracy under attacks, each on its own."""
 
-from sharedkeras.attacks import APGD
+from sharedkeras.attacks.attack import check_attacks
 from sharedkeras.evaluation.judging.judge import judge
 from sharedkeras.evaluation.report.finding import Finding
 
@@ -53,7 +53,8 @@ def evaluate(
     Raises:
         ValueError: if the images, labels, attacks or the network's output are not what they must be.
     """
-    weak = checks and not any(isinstance(attack, APGD) for attack in dict(attacks).values())
+    check_attacks(attacks)
+    weak = checks and not any(attack.role == "adaptive" for attack in attacks.values())
     return judge(
         network,
         x,

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from sharedkeras.arguments import need_positive
-from sharedkeras.attacks import PGD, AttackResult
+from sharedkeras.attacks import PGD, Attack, AttackResult
 from sharedkeras.attacks.verdict import is_wrong, select, success_and_distance
 from sharedkeras.evaluation.checks.after import CODES, after, refreshed
 from sharedkeras.evaluation.checks.before import before
@@ -17,7 +17,7 @@ from sharedkeras.evaluation.checks.gradient_counts import EXAMPLES
 from sharedkeras.evaluation.judging.judge import judge
 from sharedkeras.evaluation.report.finding import Finding
 from sharedkeras.math import norms, random
-from sharedkeras.models import FrozenClassifier, as_classifier
+from sharedkeras.models import as_classifier
 
 __all__ = ["after", "before", "check", "refreshed"]
 
@@ -63,7 +63,7 @@ def check(network, x, y, *, norm="linf", epsilon=8 / 255, batch_size=64, seed=0,
     x, y = x[:EXAMPLES], y[:EXAMPLES]
     classifier = as_classifier(network, select)
     attacks = {"noise": _Noise(norm=norm, epsilon=epsilon)}
-    if isinstance(classifier, FrozenClassifier):
+    if classifier.white_box:
         # The ball that holds every image, whichever it stands around.
         size = math.prod(np.shape(x)[1:])
         whole = float({"linf": 1, "l2": math.sqrt(size), "l1": size}[norm])
@@ -127,7 +127,7 @@ def _unbounded(report, norm, whole):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Noise:
+class _Noise(Attack):
     """Random images at the edge of the ball, as an attack: the last of them that is misclassified."""
 
     norm: str
@@ -135,9 +135,10 @@ class _Noise:
     draws: int = _NOISE_DRAWS
     black_box: ClassVar[bool] = True
 
-    def run(self, classifier, x, y, *, seed, index, **_):
-        norm, key = norms.get(self.norm), random.key(seed, "noise")
-        x, y, index = (ops.convert_to_tensor(v) for v in (x, y, index))
+    def craft(self, task):
+        """Try every draw."""
+        classifier, x, y, index = task.classifier, task.x, task.y, task.index
+        norm, key = norms.get(self.norm), random.key(task.seed, "noise")
         shape, adv, wrong = tuple(x.shape[1:]), x, None
         for draw in range(self.draws):
             noise = norm.sphere(random.key(key, draw), index, shape, x.dtype)

@@ -130,7 +130,12 @@ def stochastic(
             "version": version,
             "attacks": {
                 **{name: attack_base.settings(attack) for name, attack in attacks.items()},
-                _TRANSFER: {"attack": "AutoAttack on the mean", "norm": norm, "epsilon": epsilon},
+                _TRANSFER: {
+                    "attack": "AutoAttack on the mean",
+                    "role": "transfer",
+                    "norm": norm,
+                    "epsilon": epsilon,
+                },
             },
             "samples": samples,
             "batch_size": batch_size,
@@ -168,12 +173,7 @@ def _attacks(name, version, attacks, norm, epsilon):
         )
     if attacks is None:
         return ensemble(version, norm=norm, epsilon=epsilon)
-    taken = {"clean", "worst", _TRANSFER} & set(attacks)
-    if not attacks or taken or not all(callable(getattr(a, "run", None)) for a in attacks.values()):
-        raise ValueError(
-            f"`{name}` must map names (not 'clean', 'worst', {_TRANSFER!r}) to attacks of "
-            f"sharedkeras.attacks. Received: {name}={attacks!r}"
-        )
+    attack_base.check_attacks(attacks, reserved=("clean", "worst", _TRANSFER))
     return attacks
 
 

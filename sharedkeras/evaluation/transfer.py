@@ -1,18 +1,17 @@
 """Attacks by way of another network: crafted on a surrogate, judged on the target."""
 
 import dataclasses
-import math
-from typing import Any
+from typing import Any, ClassVar
 
 from keras import ops
 
-from sharedkeras.attacks import AttackResult, Square
+from sharedkeras.attacks import Attack, AttackResult
 from sharedkeras.attacks import attack as attack_base
 from sharedkeras.attacks.verdict import is_wrong, success_and_distance
 from sharedkeras.evaluation.judging.judge import judge
 from sharedkeras.evaluation.judging.provenance import weights_digest
 from sharedkeras.math import norms
-from sharedkeras.models import FrozenClassifier, as_classifier
+from sharedkeras.models import as_classifier
 
 _PREFIX = "transfer-"
 
@@ -77,9 +76,9 @@ def transfer(
     """
     target, source = as_classifier(network, select), as_classifier(surrogate)
     _check_alike(target, source)
-    _check_attacks(attacks, source)
-    name = _name(source)
-    digest = weights_digest(source.network) if isinstance(source, FrozenClassifier) else None
+    attack_base.check_attacks(attacks, source)
+    name = source.name
+    digest = weights_digest(source.network) if source.white_box else None
     return judge(
         network,
         x,
@@ -93,7 +92,11 @@ def transfer(
         settings={
             # Not by the attack's own name, which the checks take for an attack on this network.
             "attacks": {
-                _PREFIX + k: {**attack_base.settings(a), "attack": f"{type(a).__name__} on {name}"}
+                _PREFIX + k: {
+                    **attack_base.settings(a),
+                    "attack": f"{a.kind} on {name}",
+                    "role": "transfer",
+                }
                 for k, a in attacks.items()
             },
             "surrogate": name,
@@ -108,7 +111,7 @@ def transfer(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Transferred:
+class _Transferred(Attack):
     """An attack that looks at the surrogate only; `repr` tells which, for resumed evaluations."""
 
     attack: Any
@@ -117,7 +120,7 @@ class _Transferred:
     norm: str
     epsilon: float | None
 
-    black_box = True
+    black_box: ClassVar[bool] = True
 
     @classmethod
     def of(cls, attack, source, name, digest):
@@ -126,48 +129,24 @@ class _Transferred:
         object.__setattr__(adapter, "source", source)
         return adapter
 
-    def run(self, classifier, x, y, *, seed, index=None, **_):
-        """Crafts on the surrogate and judges on `classifier`."""
-        result = self.attack.run(self.source, x, y, seed=seed, index=index)
+    def craft(self, task):
+        """Craft on the surrogate and judge on the task's classifier."""
+        x, y = task.x, task.y
+        result = self.attack.run(self.source, x, y, seed=task.seed, index=task.index)
         adv = ops.convert_to_tensor(result.adversarial)
-        logits = ops.convert_to_tensor(classifier.predict(adv))
-        epsilon = math.inf if self.epsilon is None else self.epsilon
-        success, distance = success_and_distance(
-            norms.get(self.norm), ops.convert_to_tensor(x), adv, is_wrong(y, logits), epsilon
-        )
+        wrong = is_wrong(y, ops.convert_to_tensor(task.classifier.predict(adv)))
+        success, distance = success_and_distance(norms.get(self.norm), x, adv, wrong, task.epsilon)
         return AttackResult(adv, success, result.best_loss, distance, result.queries)
 
 
 def _check_alike(target, source):
-    for what in ("input_shape", "num_classes"):
-        a, b = (getattr(classifier, what, None) for classifier in (target, source))
-        sizes = zip(a, b, strict=False) if isinstance(a, tuple) and isinstance(b, tuple) else [(a, b)]
+    for what, a, b in (
+        ("input_shape", target.input_shape, source.input_shape),
+        ("num_classes", (target.num_classes,), (source.num_classes,)),
+    ):
+        sizes = zip(a or (), b or (), strict=False)
         if any(p is not None and q is not None and p != q for p, q in sizes):
             raise ValueError(
                 "The surrogate must classify the same images into the same classes as the network. "
                 f"Received: {what} {b} and {a}"
             )
-
-
-def _check_attacks(attacks, source):
-    for name, attack in attacks.items():
-        missing = [field for field in ("run", "norm", "epsilon") if not hasattr(attack, field)]
-        if missing:
-            raise ValueError(
-                "`attacks` must map names to attacks of sharedkeras.attacks. "
-                f"Received: {name!r}: {attack!r}"
-            )
-        if not getattr(attack, "black_box", isinstance(attack, Square)) and not isinstance(
-            source, FrozenClassifier
-        ):
-            raise ValueError(
-                f"The attack {name!r} needs gradients, and a surrogate that is a plain callable has "
-                f"none. Received: surrogate={source.function!r}"
-            )
-
-
-def _name(source):
-    if isinstance(source, FrozenClassifier):
-        return source.network.name
-    function = source.function
-    return getattr(function, "__name__", type(function).__name__)

@@ -19,6 +19,7 @@ from sharedkeras.math import norms
 
 _L2_SMALLEST = 1e-8  # Weights up to here count as zero in L2, as in the authors' code.
 _L1_HALVINGS = 40  # Enough for float32; the exact level follows from the coordinates it settles.
+_INSIDE = 1.0 - 1e-6
 _HALVINGS = {"float32": 26, "float64": 55}  # Two more than the type has bits.
 
 
@@ -152,6 +153,34 @@ def _root(need, slope, full, free):
 
     start = newton(ops.zeros_like(need), None)
     return ops.while_loop(lambda _, moving: moving, newton, start)[0]
+
+
+def clip_to_image(x):
+    """Clips to [0, 1]."""
+    return ops.clip(x, 0.0, 1.0)
+
+
+def clip_to_ball_and_image(norm, x, point, epsilon):
+    """Project points onto a ball, then onto [0, 1]: inside both, though not the nearest such points.
+
+    Args:
+        norm: `Norm`.
+        x: `(batch, H, W, C)` images in [0, 1], the balls' centres.
+        point: `(batch, H, W, C)` tensor.
+        epsilon: float or `(batch,)` radii.
+
+    Returns:
+        `(batch, H, W, C)` tensor in [0, 1].
+    """
+    return clip_to_image(x + norm.project(point - x, epsilon))
+
+
+def project_into_ball_and_box(x, point, epsilon):
+    """Project as `project_to_ball_and_box` does, onto a ball that is smaller by a millionth.
+
+    The rounding of a sum over thousands of coordinates so carries no point out of the ball.
+    """
+    return project_to_ball_and_box(x, point, _INSIDE * epsilon)
 
 
 def project_to_ball_and_box(x, point, epsilon):

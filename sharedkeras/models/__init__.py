@@ -2,14 +2,16 @@
 
 from sharedkeras.models.build import build, latent_dim_of, names
 from sharedkeras.models.classifiers.callable import CallableClassifier, as_classifier
+from sharedkeras.models.classifiers.classifier import Classifier
 from sharedkeras.models.classifiers.frozen import FrozenClassifier
 from sharedkeras.models.cnn import cnn
 from sharedkeras.models.load_network import load_network
-from sharedkeras.models.resnet import resnet18
+from sharedkeras.models.resnet import resnet18, resnet50
 from sharedkeras.models.wide_resnet import wide_resnet
 
 __all__ = [
     "CallableClassifier",
+    "Classifier",
     "FrozenClassifier",
     "as_classifier",
     "build",
@@ -18,5 +20,6 @@ __all__ = [
     "load_network",
     "names",
     "resnet18",
+    "resnet50",
     "wide_resnet",
 ]

@@ -5,7 +5,6 @@ import functools
 from collections.abc import Callable
 from typing import ClassVar
 
-import keras
 from keras import ops
 
 from sharedkeras import losses
@@ -14,8 +13,8 @@ from sharedkeras.attacks.apgd.ascent import Climber
 from sharedkeras.attacks.apgd.attempts import Attempts
 from sharedkeras.attacks.apgd.momentum import MomentumMoves
 from sharedkeras.attacks.apgd.sparse import SparseMoves
-from sharedkeras.attacks.attack import Attack, AttackResult, prepare, radius
-from sharedkeras.attacks.verdict import is_wrong, select, success_and_distance
+from sharedkeras.attacks.attack import Attack, AttackResult
+from sharedkeras.attacks.verdict import is_label, is_wrong, select, success_and_distance
 from sharedkeras.math import norms, random
 from sharedkeras.models.classifiers.gradients import logits_of
 
@@ -74,6 +73,11 @@ class APGD(Attack):
 
     In L1 the moves are those of `SparseMoves`: sparse, without momentum, in three shrinking balls.
 
+    `adversarial` is the latest misclassified iterate, or without one the iterate of the largest loss;
+    `queries` leaves out the pass that judges it. With a `start` there are no restarts. `trace` holds the
+    "loss" after each iteration and the "step_size" used in it, `(steps, batch)`, and "loss_start",
+    `(batch,)`; then every run covers all examples, and the records of several runs follow one another.
+
     Args:
         norm: "linf", "l2" or "l1".
         epsilon: float above 0, the ball's size in units of an image in [0, 1].
@@ -103,7 +107,8 @@ class APGD(Attack):
     rho: float = 0.75
     eot_samples: int = 1
 
-    stacks_runs: ClassVar[bool] = True
+    role: ClassVar[str] = "adaptive"
+    ends_at_iterate: ClassVar[bool] = True
 
     def __post_init__(self):
         """Check every value, so that a wrong one is seen before any work."""
@@ -121,89 +126,41 @@ class APGD(Attack):
             eot_samples=self.eot_samples,
         )
 
-    def run(
-        self,
-        classifier,
-        x,
-        y,
-        *,
-        seed,
-        loss=None,
-        epsilon=None,
-        index=None,
-        start=None,
-        trace=False,
-        early_stop=False,
-        max_rows=None,
-        visit=None,
-    ):
-        """Crafts adversarial images and tells how it went.
-
-        Args:
-            classifier: `FrozenClassifier`.
-            x: `(batch, H, W, C)` clean images in [0, 1].
-            y: `(batch,)` labels, or what `loss` compares with.
-            seed: int or `(2,)` uint32 key.
-            loss: `loss(y, logits) -> (batch,)` that replaces the attack's own.
-            epsilon: `(batch,)` sizes of the balls that replace the attack's own.
-            index: `(batch,)` int32, the examples' numbers, which decide their random draws.
-            start: `(batch, H, W, C)` images at which the iteration begins; restarts are then of no use
-                and not made.
-            trace: bool, whether to record, as arrays of shape `(steps, batch)`, the `loss` after each
-                iteration and the `step_size` used in it, and as `(batch,)` the `loss_start`. Then every
-                run covers all examples, and the records of several runs follow one another.
-            early_stop: bool, whether examples leave a run once they are broken. The verdicts are the
-                same, the iterates returned are earlier ones.
-            max_rows: int, the most rows of a batch: where fewer examples are left, runs are made side by
-                side up to it. By default as many as there are examples. No verdict depends on it.
-            visit: `visit(iterations, iterates, y, going)`, called at every checkpoint of every run with
-                the iterations made, the iterates that the run goes on from, their labels, and a NumPy
-                bool array of those not broken yet; or None.
-
-        Returns:
-            `AttackResult`. `adversarial` is the latest misclassified iterate, or without one the
-            iterate of the largest loss; `queries` leaves out the pass that judges it. Where `loss` is
-            given and `y` is no label, `success` is False.
-        """
-        classifier, x, y, index = prepare(classifier, x, y, index)
-        epsilon = radius(self, epsilon, x) + ops.zeros((ops.shape(x)[0],), dtype=x.dtype)
-        labelled = _is_label(y)
-        score, name, targets, passes, state = self._score(classifier, x, loss)
+    def craft(self, task):
+        """Climb from each start and towards each target, and judge what is kept of it."""
+        x, y, labelled = task.x, task.y, is_label(task.y)
+        score, name, targets, passes, state = self._score(task)
         moves = _MOVES[self.norm]
-        climber = Climber(classifier, moves, name, score, labelled, self.eot_samples, self.rho, visit)
-        record = {} if trace else None
-        ranks = 1 if targets is None else targets.shape[1]
-        restarts = self.restarts if start is None else 1
-        max_rows = ops.shape(x)[0] if max_rows is None else max_rows
-        attempts = Attempts(climber, x, epsilon, self.steps, max_rows, early_stop and labelled, record)
-        key = random.key(seed, f"apgd-{self.loss if isinstance(self.loss, str) else 'custom'}")
+        climber = Climber(task.classifier, moves, name, score, self.eot_samples, self.rho, task.visit)
+        record = {} if task.trace else None
+        early_stop = task.early_stop and labelled
+        attempts = Attempts(climber, x, task.epsilon, self.steps, task.max_rows, early_stop, record)
+        key = random.key(task.seed, f"apgd-{'custom' if callable(self.loss) else self.loss}")
         runs = []
-        for rank in range(ranks):
+        for rank in range(1 if targets is None else targets.shape[1]):
             given = (y,) if targets is None else (y, targets[:, rank])
-            for restart in range(restarts):
-                path = rank, restart
-                draw = functools.partial(self._start, classifier, start, x, key, path, index, epsilon)
-                runs.append((given, draw))
+            for restart in range(self.restarts if task.start is None else 1):
+                runs.append((given, functools.partial(self._start, task, key, (rank, restart))))
         state = attempts.run(runs, state)
         found = attempts.found
-        adv = select(found.fooled, found.output, found.best)
-        logits, _ = logits_of(classifier, adv, state, self.eot_samples)
-        wrong = is_wrong(y, logits) if labelled else ops.zeros_like(found.fooled)
-        success, distance = success_and_distance(norms.get(self.norm), x, adv, wrong, epsilon)
-        return AttackResult(
-            adv, success, found.best_loss, distance, found.queries + passes, _stacked(record)
-        )
+        adv = select(found.success, found.output, found.best)
+        logits, _ = logits_of(task.classifier, adv, state, self.eot_samples)
+        norm = norms.get(self.norm)
+        success, distance = success_and_distance(norm, x, adv, is_wrong(y, logits), task.epsilon)
+        queries = found.queries + passes
+        return AttackResult(adv, success, found.best_loss, distance, queries, _stacked(record))
 
-    def _score(self, classifier, x, loss):
+    def _score(self, task):
         """Return the loss as a function and by name, targets, passes spent, and the state after."""
-        state, name = classifier.state, self.loss if loss is None else loss
+        classifier = task.classifier
+        state, name = classifier.state, self.loss if task.loss is None else task.loss
         if name not in ("dlr", "dlr-targeted"):
             return losses.get(name), name, None, 0, state
         classes = classifier.num_classes
         if name == "dlr" and classes is not None:
             name = _fitting(name, classes)
             return losses.get(name), name, None, 0, state
-        logits, state = logits_of(classifier, x, state, self.eot_samples)
+        logits, state = logits_of(classifier, task.x, state, self.eot_samples)
         classes = logits.shape[-1]
         name = _fitting(name, classes)
         if name not in _TARGETED:
@@ -211,25 +168,20 @@ class APGD(Attack):
         targets = ops.top_k(logits, min(self.targets, classes - 1) + 1)[1][:, 1:]
         return _TARGETED[name], name, targets, self.eot_samples, state
 
-    def _start(self, classifier, start, x, key, path, index, epsilon):
-        if start is not None:
-            return ops.convert_to_tensor(start, dtype=x.dtype)
+    def _start(self, task, key, path):
+        if task.start is not None:
+            return task.start
         moves = _MOVES[self.norm]
 
         def draw(_, x, key, rank, restart, index, epsilon):
             return moves.random_start(random.key(key, rank, restart), x, index, epsilon)
 
         path = (ops.convert_to_tensor(k, dtype="int32") for k in path)
-        return classifier.apply(("apgd start", moves), draw, x, key, *path, index, epsilon)
-
-
-def _is_label(y):
-    if not hasattr(y, "dtype") or len(y.shape) != 1:
-        return False
-    return not keras.backend.is_float_dtype(keras.backend.standardize_dtype(y.dtype))
+        given = (task.x, key, *path, task.index, task.epsilon)
+        return task.classifier.apply(("apgd start", moves), draw, *given)
 
 
 def _stacked(record):
     if record is None:
         return None
-    return {k: ops.stack(v) if isinstance(v, list) else v for k, v in record.items()}
+    return {k: v if k == "loss_start" else ops.stack(v) for k, v in record.items()}

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from sharedkeras.attacks.batching.shrinking import Outcome, _Shrinking
+from sharedkeras.attacks.batching.shrinking import Shrinking
 from sharedkeras.attacks.batching.sizes import least_saved
 from sharedkeras.attacks.verdict import is_wrong, select
 from sharedkeras.models.classifiers.gradients import input_gradient, logits_of
@@ -14,6 +14,16 @@ LEAST_SAVED = 2500
 """Gradients of one example that a smaller batch must save to be worth compiling, on small networks."""
 _EARLY_LOOKS = (3, 8)
 """Iterations of the first window after which broken points are dropped: most break at once."""
+
+
+class Outcome(NamedTuple):
+    """What a run found: per example, NumPy arrays or tensors."""
+
+    output: Any  # The latest misclassified iterate.
+    success: Any
+    best: Any  # The iterate of the largest loss.
+    best_loss: Any
+    queries: Any
 
 
 class Ascent(NamedTuple):
@@ -29,6 +39,10 @@ class Ascent(NamedTuple):
     memory: Any  # What the moves remember.
     state: Any  # The classifier's.
 
+    def outcome(self, queries):
+        """Return what the run has found so far."""
+        return Outcome(self.output, self.fooled, self.best, self.best_loss, queries)
+
 
 class Climber:
     """Runs APGD's ascent of one loss against one classifier.
@@ -37,19 +51,17 @@ class Climber:
         classifier: `FrozenClassifier`.
         moves: `MomentumMoves` or `SparseMoves`.
         name: hashable, equal for equal losses.
-        score: `score(*given, logits) -> (batch,)`.
-        labelled: bool, whether `given[0]` are labels, so that success can be told.
+        score: `score(*given, logits) -> (batch,)`; where `given[0]` are labels, success can be told.
         samples: int, draws of a randomised network for each gradient.
         rho: float, the share of a window's iterations that must raise the loss.
-        visit: what `APGD.run` is given, or None.
+        visit: what `run` was given, or None.
     """
 
-    def __init__(self, classifier, moves, name, score, labelled, samples, rho, visit=None):
+    def __init__(self, classifier, moves, name, score, samples, rho, visit=None):
         self.classifier = classifier
         self.moves = moves
-        self.key = ("apgd", moves, name, labelled, samples)
+        self.key = ("apgd", moves, name, samples)
         self.score = lambda given, logits: score(*given, logits)
-        self.labelled = labelled
         self.samples = samples
         self.rho = rho
         self.visit = visit
@@ -75,7 +87,7 @@ class Climber:
         constants = (x, given, epsilon)
         ascent = self._begin(x, epsilon, start, state)
         least = least_saved(self.classifier, LEAST_SAVED, 2)
-        shrinking = _Shrinking(own, least) if own is not None else None
+        shrinking = Shrinking(own, least) if own is not None else None
         ends = [end for end in self.moves.checkpoints(steps) if end < steps]
         stops = {*ends, steps - 1}
         if shrinking:
@@ -95,18 +107,20 @@ class Climber:
                     going = going & shrinking.live if shrinking else going
                     self.visit(end, ascent.adv, constants[1][0], going)
             if shrinking:
-                spent, state = end + 1, ascent.state
-                ascent, constants = shrinking.shrink(ascent, constants, spent, steps - end)
-                if ascent is None:
-                    return shrinking.outcome(self.samples), state
+                state = ascent.state
+                found = ascent.outcome(np.int32(self.samples * (end + 1)))
+                tensors = (ascent._replace(state=()), constants)
+                tensors = shrinking.shrink(ascent.fooled, found, tensors, steps - end)
+                if tensors is None:
+                    return Outcome(*shrinking.outcome), state
+                ascent, constants = tensors
+                ascent = ascent._replace(state=state)
                 x, _, epsilon = constants
         ascent = self._finish(ascent, constants, steps - 1, record)
+        spent = self.samples * (steps + 1)
         if shrinking:
-            shrinking.keep(ascent, steps + 1)
-            return shrinking.outcome(self.samples), ascent.state
-        queries = ops.full((ops.shape(x)[0],), self.samples * (steps + 1), dtype="int32")
-        outcome = Outcome(ascent.output, ascent.fooled, ascent.best, ascent.best_loss, queries)
-        return outcome, ascent.state
+            return Outcome(*shrinking.finish(ascent.outcome(np.int32(spent)))), ascent.state
+        return ascent.outcome(ops.full((ops.shape(x)[0],), spent, dtype="int32")), ascent.state
 
     def _begin(self, x, epsilon, start, state):
         zero = ops.zeros_like(x)
@@ -168,7 +182,7 @@ class Climber:
 
     def _book(self, i, ascent, constants, adv, value, logits, gradient, state):
         value = ops.cast(value, adv.dtype)
-        wrong = is_wrong(constants[1][0], logits) if self.labelled else ops.zeros_like(ascent.fooled)
+        wrong = is_wrong(constants[1][0], logits)
         better = value > ascent.best_loss
         return Ascent(
             adv=adv,

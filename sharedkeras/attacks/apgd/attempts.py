@@ -6,11 +6,10 @@ import numpy as np
 from keras import ops
 
 from sharedkeras import backend
-from sharedkeras.attacks.apgd.ascent import LEAST_SAVED
-from sharedkeras.attacks.batching.shrinking import Outcome
+from sharedkeras.attacks.apgd.ascent import LEAST_SAVED, Outcome
 from sharedkeras.attacks.batching.sizes import least_saved
 from sharedkeras.attacks.batching.stacking import owners, plan, stack
-from sharedkeras.attacks.verdict import select
+from sharedkeras.attacks.verdict import merge_runs
 
 
 class Attempts:
@@ -61,7 +60,7 @@ class Attempts:
         while runs:
             rows = np.arange(len(self.x))
             if self.found is not None:
-                rows = np.flatnonzero(~ops.convert_to_numpy(self.found.fooled))
+                rows = np.flatnonzero(~ops.convert_to_numpy(self.found.success))
             if len(rows) == 0:
                 break
             least = least_saved(self.climber.classifier, LEAST_SAVED, 2)
@@ -82,10 +81,10 @@ class Attempts:
             _scatter(Outcome(*(t[at : at + len(rows)] for t in outcome)), rows, len(self.x))
             for at in range(0, len(rows) * len(runs), len(rows))
         ]
-        return functools.reduce(_better, parts), state
+        return functools.reduce(merge_runs, parts), state
 
     def _keep(self, outcome):
-        self.found = outcome if self.found is None else _better(self.found, outcome)
+        self.found = outcome if self.found is None else merge_runs(self.found, outcome)
 
     def _phases(self, x, given, epsilon, start, state, own=None):
         moves = self.climber.moves
@@ -114,16 +113,3 @@ def _scatter(outcome, rows, size):
         whole[rows] = value
         full.append(whole)
     return Outcome(*full)
-
-
-def _better(a, b):
-    take_b = ops.logical_and(
-        ops.logical_not(a.fooled), ops.logical_or(b.fooled, b.best_loss > a.best_loss)
-    )
-    return Outcome(
-        select(take_b, b.output, a.output),
-        ops.logical_or(a.fooled, b.fooled),
-        select(take_b, b.best, a.best),
-        ops.maximum(a.best_loss, b.best_loss),
-        ops.add(a.queries, b.queries),
-    )

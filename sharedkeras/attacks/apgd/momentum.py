@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from sharedkeras.attacks.verdict import clip_to_image, select
+from sharedkeras.attacks.verdict import select
 from sharedkeras.math import norms
+from sharedkeras.math.projections import clip_to_ball_and_image, clip_to_image
 
 _MOMENTUM = 0.75
 _FIRST_WINDOW, _SHRINK, _LEAST_WINDOW = 0.22, 0.03, 0.06
@@ -93,7 +94,7 @@ class MomentumMoves:
         norm = norms.get(self.norm)
 
         def project(point):
-            return clip_to_image(x + norm.project(point - x, epsilon))
+            return clip_to_ball_and_image(norm, x, point, epsilon)
 
         share = ops.cast(ops.where(i < 1, 1.0, _MOMENTUM), x.dtype)
         step_size = norms.per_example(memory.step_size, x)

@@ -8,7 +8,7 @@ from keras import ops
 
 from sharedkeras.attacks.verdict import select
 from sharedkeras.math import norms, random
-from sharedkeras.math.projections import project_to_ball_and_box
+from sharedkeras.math.projections import project_into_ball_and_box
 
 _PHASES = ((3.0, 0.3), (2.0, 0.3), (1.0, None))
 """Radius as a factor of epsilon, and the share of iterations; the last phase gets the rest."""
@@ -16,8 +16,6 @@ _WINDOW = 0.04
 _SHRINK_STEP = 1.5
 _SPARSER = 0.95
 _SMALLEST_STEP = 0.1
-_INSIDE = 1 - 1e-6
-"""Keeps the rounding of a sum over thousands of coordinates from carrying a point out of the ball."""
 
 
 class _Memory(NamedTuple):
@@ -65,7 +63,7 @@ class SparseMoves:
 
     def enter(self, x, start, epsilon):
         """Return a phase's first iterates."""
-        return project_to_ball_and_box(x, start, _INSIDE * epsilon)
+        return project_into_ball_and_box(x, start, epsilon)
 
     def begin(self, adv, x, epsilon):
         """Return what the moves remember, before the first of them."""
@@ -82,7 +80,7 @@ class SparseMoves:
         kept = ops.where(ops.abs(gradient) >= norms.per_example(level, x), ops.sign(gradient), 0.0)
         total = ops.sum(ops.abs(kept), axis=(1, 2, 3))
         scale = memory.step_size / ops.maximum(total, 1.0)
-        return project_to_ball_and_box(x, adv + norms.per_example(scale, x) * kept, _INSIDE * epsilon)
+        return project_into_ball_and_box(x, adv + norms.per_example(scale, x) * kept, epsilon)
 
     def observe(self, i, memory, adv, value):
         """Remembers the loss at the new iterate."""

@@ -19,7 +19,7 @@ def least_saved(classifier, most, forwards):
     Told from the network's layers and not from a clock, so that every run has the same sizes.
 
     Args:
-        classifier: `FrozenClassifier` or `CallableClassifier`.
+        classifier: `Classifier`.
         most: int, the number for networks so small that a pass's cost does not follow from its
             multiplications, and on accelerators.
         forwards: int, what a pass costs in forward passes: 2 for one that ends in a gradient.
@@ -27,7 +27,7 @@ def least_saved(classifier, most, forwards):
     Returns:
         int from 1 to `most`, or `most`.
     """
-    work = forwards * getattr(classifier, "multiply_adds", 0)
+    work = forwards * classifier.multiply_adds
     if not work or backend.accelerated():
         return most
     return min(most, max(1, round(_WORTH / work)))

@@ -9,10 +9,11 @@ from keras import ops
 
 from sharedkeras import backend, losses
 from sharedkeras.arguments import need_count, need_positive
-from sharedkeras.attacks.attack import Attack, AttackResult, prepare, radius
+from sharedkeras.attacks.attack import Attack, AttackResult
 from sharedkeras.attacks.fab.runs import Run, Walker
-from sharedkeras.attacks.verdict import clip_to_image, is_wrong, select
+from sharedkeras.attacks.verdict import is_wrong, select
 from sharedkeras.math import norms, projections, random
+from sharedkeras.math.projections import clip_to_image
 from sharedkeras.models.classifiers.gradients import input_gradient, mean_logits
 
 _GUARD = 1e-12  # Against division by a zero gradient, as in the authors' code.
@@ -35,6 +36,14 @@ class FAB(Attack):
     nearest, for which the gradients of all K classes are needed. Targeted (FAB-T), a run for each of the
     clean image's `targets` strongest other classes keeps s fixed, at one gradient an iteration, and any
     misclassification counts. The final search of the paper is left out, as it is in AutoAttack.
+
+    `adversarial` is the nearest misclassified point found, be it outside the ball, or the clean image
+    where there is none; `distance` its distance, infinite where there is none; `success` whether that is
+    at most `epsilon`; `best_loss` its margin. An example that is misclassified from the outset is
+    returned as it is: a success at distance 0. With `early_stop`, `distance` is no minimum. A `start`
+    takes the clean image's place in the first run. `trace` holds "norm", `(steps, batch)`, the smallest
+    distance that any run has found up to each of its iterations, and "run_norm", `(runs, batch)`, the
+    smallest that each run found; infinite where nothing was found or the run not needed.
 
     Args:
         norm: "linf", "l2" or "l1".
@@ -66,7 +75,10 @@ class FAB(Attack):
     beta: float = 0.9
     eot_samples: int = 1
 
-    stacks_runs: ClassVar[bool] = True
+    role: ClassVar[str] = "boundary"
+    replaceable_loss: ClassVar[bool] = False
+    needs_labels: ClassVar[bool] = True
+    seeks_nearest: ClassVar[bool] = True
 
     def __post_init__(self):
         """Check every value, so that a wrong one is seen before any work."""
@@ -87,66 +99,22 @@ class FAB(Attack):
                 f"alpha_max={self.alpha_max!r}, eta={self.eta!r}, beta={self.beta!r}"
             )
 
-    def run(
-        self,
-        classifier,
-        x,
-        y,
-        *,
-        seed,
-        loss=None,
-        epsilon=None,
-        index=None,
-        start=None,
-        trace=False,
-        early_stop=False,
-        max_rows=None,
-    ):
-        """Crafts adversarial images and tells how it went.
-
-        Args:
-            classifier: `FrozenClassifier`.
-            x: `(batch, H, W, C)` clean images in [0, 1].
-            y: `(batch,)` labels.
-            seed: int or `(2,)` uint32 key; without restarts nothing is drawn.
-            loss: must be None: the attack works on differences of logits.
-            epsilon: `(batch,)` sizes of the balls that replace the attack's own.
-            index: `(batch,)` int32, the examples' numbers, which decide their random draws.
-            start: `(batch, H, W, C)` images at which the first run begins instead of the clean ones.
-            trace: bool, whether to record "norm", `(steps, batch)`: the smallest distance that any run
-                has found up to each of its iterations; "run_norm", `(runs, batch)`: the smallest
-                distance that each run found. Infinite where nothing was found or the run not needed.
-            early_stop: bool, whether examples leave once they are broken within `epsilon`. Quicker, with
-                the same successes, but `distance` is then no minimum.
-            max_rows: int, the most rows of a batch: where fewer examples are left, runs are made side by
-                side up to it. By default as many as there are examples. No verdict depends on it.
-
-        Returns:
-            `AttackResult`: `adversarial` is the nearest misclassified point found, be it outside the
-            ball, or the clean image where there is none; `distance` its distance, infinite where there
-            is none; `success` whether that is at most `epsilon`; `best_loss` its margin. An example that
-            is misclassified from the outset is returned as it is: a success at distance 0.
-
-        Raises:
-            ValueError: if a loss is given.
-        """
-        if loss is not None:
-            raise ValueError(f"FAB has no loss to replace. Received: loss={loss!r}")
-        classifier, x, y, index = prepare(classifier, x, y, index)
-        y = ops.cast(y, "int32")
-        epsilon = ops.broadcast_to(radius(self, epsilon, x), (ops.shape(x)[0],))
+    def craft(self, task):
+        """Walk from each start, and for each target, to the nearest misclassified point."""
+        classifier, x, epsilon = task.classifier, task.x, task.epsilon
+        y = ops.cast(task.y, "int32")
         logits = classifier.apply(("fab-clean", *self._key), self._clean, x, classifier.state)
         wrong = is_wrong(y, logits)
         distance = ops.cast(ops.where(wrong, 0.0, math.inf), x.dtype)
         best = x, distance, ops.cast(losses.margin(y, logits), x.dtype)
-        start = x if start is None else clip_to_image(ops.convert_to_tensor(start, dtype=x.dtype))
-        draws = random.key(seed, type(self).__name__)
+        start = x if task.start is None else clip_to_image(task.start)
+        draws = random.key(task.seed, self.kind)
 
         def begin(rank, restart):
             if restart == 0:
                 return start
             key = random.key(draws, rank, restart)
-            return classifier.apply(("fab-start", *self._key), self._start, x, key, index, epsilon)
+            return classifier.apply(("fab-start", *self._key), self._start, x, key, task.index, epsilon)
 
         runs = [
             Run(functools.partial(begin, rank, restart), rivals)
@@ -155,19 +123,16 @@ class FAB(Attack):
         ]
         walker = Walker(classifier, self._key, self._step, self._finish, self.steps, self.eot_samples)
         given, record = (x, y, runs, ops.logical_not(wrong), best), None
-        if trace or backend.is_tracing(x):
-            best, queries, record = walker.everywhere(*given, trace)
+        if task.trace or backend.is_tracing(x):
+            best, queries, history = walker.everywhere(*given, task.trace)
+            if task.trace:
+                record = {"norm": ops.min(history, axis=0), "run_norm": history[:, -1]}
         else:
-            radii = epsilon if early_stop else None
-            max_rows = len(x) if max_rows is None else max_rows
-            best, queries = walker.where_needed(*given, radii=radii, max_rows=max_rows)
+            radii = epsilon if task.early_stop else None
+            best, queries = walker.where_needed(*given, radii=radii, max_rows=task.max_rows)
         adv, distance, margin = best
-        if trace:
-            record = {"norm": ops.min(record, axis=0), "run_norm": record[:, -1]}
         queries = queries + self.eot_samples  # The clean image's.
-        return AttackResult(
-            adv, distance <= epsilon, margin, distance, queries, record if trace else None
-        )
+        return AttackResult(adv, distance <= epsilon, margin, distance, queries, record)
 
     @property
     def _key(self):

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from sharedkeras.attacks.batching.sizes import least_saved, shrunken
-from sharedkeras.attacks.batching.stacking import owners, plan, stack, take
+from sharedkeras.attacks.batching.shrinking import Shrinking
+from sharedkeras.attacks.batching.sizes import least_saved
+from sharedkeras.attacks.batching.stacking import owners, plan, stack
 from sharedkeras.attacks.verdict import select
 
 _LEAST_SAVED = 2500
@@ -119,41 +120,27 @@ class Walker:
         values = ((run.start(), x, y, run.rivals) for run in runs)
         whole = size == len(rows) == len(x)  # Then this is one run.
         start, x, y, rivals = next(values) if whole else stack(values, rows, size)
-        nearest = np.array(ops.convert_to_numpy(x))
-        smallest = np.full(size, math.inf, nearest.dtype)
-        iterations = np.full(size, self.steps)
-        carry = start, x, ops.convert_to_tensor(smallest), self.classifier.state
-        constants = x, y, rivals
-        at, numbers = 0, np.arange(size)
-        looks = () if radii is None else (look for look in _LOOKS if look < self.steps)
-        for end in looks:
+        infinite = ops.full((size,), math.inf, dtype=x.dtype)
+        carry = start, x, infinite, self.classifier.state
+        constants = given = x, y, rivals
+        shrinking, at = Shrinking(own, least), 0
+        for end in () if radii is None else (look for look in _LOOKS if look < self.steps):
             carry, at = self._walk(carry, constants, at, end), end
-            distance = ops.convert_to_numpy(carry[2])
-            broken = (own >= 0) & (distance <= radii[own])
-            broken = (own >= 0) & np.isin(own, own[broken])
-            going = np.flatnonzero((own >= 0) & ~broken)
+            *tensors, state = carry
+            found = (*tensors[1:], np.int32(end))
+            broken = ops.convert_to_numpy(carry[2]) <= radii[shrinking.own]
             to_go = (self.steps - end) * rivals.shape[1]
-            new = shrunken(len(going), len(numbers), to_go, least)
-            if len(going) and new == len(numbers):
-                continue
-            left = numbers[broken]
-            nearest[left] = ops.convert_to_numpy(carry[1])[broken]
-            smallest[left], iterations[left] = distance[broken], end
-            if len(going) == 0:
+            cut = shrinking.shrink(broken, found, (tensors, constants), to_go)
+            if cut is None:
                 break
-            filling = np.setdiff1d(np.arange(len(numbers)), going)[: new - len(going)]
-            chosen = np.concatenate([going, filling])
-            *rest, state = carry
-            rest, constants = take((rest, constants), chosen)
-            carry = *rest, state
-            numbers, own = numbers[chosen], np.where(np.arange(new) < len(going), own[chosen], -1)
+            tensors, constants = cut
+            carry = *tensors, state
         else:
             carry = self._walk(carry, constants, at, self.steps)
-            live = own >= 0
-            nearest[numbers[live]] = ops.convert_to_numpy(carry[1])[live]
-            smallest[numbers[live]] = ops.convert_to_numpy(carry[2])[live]
+            shrinking.finish((*carry[1:3], np.int32(self.steps)))
+        nearest, smallest, iterations = shrinking.outcome
         nearest, smallest = ops.convert_to_tensor(nearest), ops.convert_to_tensor(smallest)
-        found = self._judged((nearest, nearest, smallest, carry[3]), (x, y, rivals))
+        found = self._judged((nearest, nearest, smallest, carry[3]), given)
         return *map(ops.convert_to_numpy, found), self._passes(iterations, rivals)
 
     def _walk(self, carry, constants, begin, end):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import weakref
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -9,11 +10,11 @@ from keras import ops
 
 from sharedkeras import backend
 from sharedkeras.arguments import need_count, need_one_of, need_positive
-from sharedkeras.attacks.attack import Attack, AttackResult, prepare, radius
+from sharedkeras.attacks.attack import Attack, AttackResult
 from sharedkeras.attacks.representation import lbfgs_graph, lbfgs_scipy
-from sharedkeras.attacks.verdict import clip_to_image, is_wrong, success_and_distance
+from sharedkeras.attacks.verdict import is_wrong, success_and_distance
 from sharedkeras.math import norms
-from sharedkeras.models import FrozenClassifier
+from sharedkeras.math.projections import clip_to_image
 
 _VIEWS = weakref.WeakKeyDictionary()
 """By classifier and layer, the views that have compiled their graphs already."""
@@ -33,10 +34,17 @@ class Representation(Attack):
     In a graph, as in training, no host code can run: there a projected L-BFGS of the same objective and
     the same box does it, and `steps` counts its evaluations.
 
-    The guides are an argument of `run`. Without it they come from the batch, as in the paper's training:
-    example i is guided by example `(i + batch // 2) % batch`, so that each half guides the other, or by
-    the next one after it with another label. Such a result depends on how the examples are batched;
-    with explicit guides it does not.
+    The guides are the argument `guide` of `run`. Without it they come from the batch, as in the paper's
+    training: example i is guided by example `(i + batch // 2) % batch`, so that each half guides the
+    other, or by the next one after it with another label. Such a result depends on how the examples are
+    batched; with explicit guides it does not.
+
+    The network must be functional; a randomised one keeps its draws during the attack, so that the
+    objective is a function. `best_loss` is minus the squared distance of the activations. Nothing is
+    drawn, and `early_stop` changes nothing. `trace` holds `(batch,)` arrays: "distance_ratio", the
+    activations' distance from the guide's at the end over that at `x`, and "label_of_guide", whether the
+    image is now classified as its guide is; and outside of a graph "loss", `(steps, batch)`, the squared
+    distance after each iteration.
 
     Args:
         layer: str, name of the layer whose activations are compared; of a `GaussianStochastic` layer
@@ -60,6 +68,10 @@ class Representation(Attack):
     steps: int = 20
     history: int = 10
 
+    role: ClassVar[str] = "features"
+    replaceable_loss: ClassVar[bool] = False
+    guided: ClassVar[bool] = True
+
     def __post_init__(self):
         """Check every value, so that a wrong one is seen before any work."""
         super().__post_init__()
@@ -69,82 +81,28 @@ class Representation(Attack):
         need_positive(epsilon=self.epsilon)
         need_count(steps=self.steps, history=self.history)
 
-    def __call__(self, classifier, x, y, *, guide=None, **arguments):
-        """Crafts adversarial images; arguments as in `run`, which tells more."""
-        result = self.run(classifier, x, y, guide=guide, **arguments)
-        return ops.stop_gradient(result.adversarial)
-
-    def run(
-        self,
-        classifier,
-        x,
-        y,
-        *,
-        seed,
-        guide=None,
-        loss=None,
-        epsilon=None,
-        index=None,
-        start=None,
-        trace=False,
-        early_stop=False,
-    ):
-        """Crafts adversarial images and tells how it went.
-
-        Args:
-            classifier: `FrozenClassifier` of a functional network. A randomised one keeps its draws
-                during the attack, so that the objective is a function.
-            x: `(batch, H, W, C)` clean images in [0, 1], the sources.
-            y: `(batch,)` integer labels.
-            seed: int or `(2,)` uint32 key, of no effect: nothing is drawn.
-            guide: `(batch, H, W, C)` images whose activations are to be met; by default others of the
-                batch, see the class.
-            loss: refused, since the distance of the activations is what the attack is made of.
-            epsilon: `(batch,)` sizes of the balls that replace the attack's own.
-            index: `(batch,)` int32, of no effect.
-            start: `(batch, H, W, C)` images at which the search starts instead of `x`, put into the box.
-            trace: bool, whether to record as `(batch,)` arrays `distance_ratio`, the activations'
-                distance from the guide's at the end over that at `x`, and `label_of_guide`, whether the
-                image is now classified as its guide is; and outside of a graph, as a `(steps, batch)`
-                array, `loss`, the squared distance after each iteration.
-            early_stop: bool, accepted for uniformity; this attack judges its last iterate.
-
-        Returns:
-            `AttackResult`; `success` is misclassification of `adversarial` within the ball, and
-            `best_loss` minus the squared distance of the activations.
-
-        Raises:
-            ValueError: if a loss is given, or the network has no such layer, or the guides have another
-                shape than the images.
-        """
-        if loss is not None:
-            raise ValueError(
-                "`Representation` minimises the distance of activations; a loss cannot replace it. "
-                f"Received: loss={loss!r}"
-            )
-        classifier, x, y, _ = prepare(classifier, x, y, index)
+    def craft(self, task):
+        """Solve for the images whose activations are nearest to the guides'."""
+        classifier, x, y = task.classifier, task.x, task.y
+        guide = task.guide
         if guide is None:
             guide = ops.take(x, _default_guides(y, ops.shape(x)[0]), axis=0)
-        else:
-            guide = _checked_guide(guide, x)
-        epsilon = radius(self, epsilon, x)
-        size = norms.per_example(epsilon, x)
+        size = norms.per_example(task.epsilon, x)
         low, high = clip_to_image(x - size), clip_to_image(x + size)
-        start = x if start is None else ops.convert_to_tensor(start, dtype=x.dtype)
-        start = ops.clip(start, low, high)
-        tracing = backend.is_tracing((x, y, guide, start, epsilon, classifier.parameters))
+        start = ops.clip(x if task.start is None else task.start, low, high)
+        tracing = backend.is_tracing((x, y, guide, start, task.epsilon, classifier.parameters))
         phi = _view(classifier, self.layer, tracing)
         target = phi.predict(guide)
         solve = self._in_graph if tracing else self._with_scipy
         adv, squared, queries, record = solve(phi, target, start, low, high)
-        arguments = (adv, x, y, epsilon, classifier.state)
+        arguments = (adv, x, y, task.epsilon, classifier.state)
         success, distance = classifier.apply("representation verdict", _verdict, *arguments)
-        if trace:
+        if task.trace:
             record["distance_ratio"] = _ratio(squared, _squared(phi.predict(x), target))
             labels = [ops.argmax(classifier.predict(images), axis=-1) for images in (adv, guide)]
             record["label_of_guide"] = ops.equal(*labels)
         queries = queries + 2  # the guide's pass and the verdict's
-        return AttackResult(adv, success, -squared, distance, queries, record if trace else None)
+        return AttackResult(adv, success, -squared, distance, queries, record if task.trace else None)
 
     def _with_scipy(self, phi, target, start, low, high):
         count = start.shape[0]
@@ -181,27 +139,10 @@ def _view(classifier, layer, tracing):
     """Return the classifier's network up to a layer; outside of a graph the same one for every batch."""
     views = {} if tracing else _VIEWS.setdefault(classifier, {})
     if layer not in views:
-        network = classifier.unfolded  # A folded convolution gives another activation.
-        outputs = network.get_layer(layer).output
-        # The Gaussian layer gives a sample, the mean and the scale.
-        stochastic = hasattr(network.get_layer(layer), "sample_at_inference")
-        chosen = outputs[1 if stochastic else 0] if isinstance(outputs, list | tuple) else outputs
-        views[layer] = FrozenClassifier(keras.Model(network.input, chosen))
+        views[layer] = classifier.tap(layer)
     else:
         views[layer].refresh()
     return views[layer]
-
-
-def _checked_guide(guide, x):
-    guide = ops.convert_to_tensor(guide, dtype=x.dtype)
-    shapes = tuple(guide.shape), tuple(x.shape)
-    pairs = zip(*shapes, strict=False)
-    if len(shapes[0]) != len(shapes[1]) or any(a != b for a, b in pairs if None not in (a, b)):
-        raise ValueError(
-            "`guide` must have one image for each of `x`. "
-            f"Received: guide of shape {shapes[0]}, x of shape {shapes[1]}"
-        )
-    return guide
 
 
 def _default_guides(y, count):
@@ -234,9 +175,7 @@ def _evaluate(phi, points, target, state):
 
 def _verdict(view, adv, x, y, epsilon, state):
     logits, _ = view(adv, state)
-    label = len(y.shape) == 1 and not keras.backend.is_float_dtype(_dtype(y))
-    wrong = is_wrong(y, logits) if label else ops.zeros_like(logits[:, 0], dtype="bool")
-    return success_and_distance(norms.get("linf"), x, adv, wrong, epsilon)
+    return success_and_distance(norms.get("linf"), x, adv, is_wrong(y, logits), epsilon)
 
 
 def _ratio(after, before):

@@ -12,12 +12,13 @@ import numpy as np
 from keras import ops
 
 from sharedkeras.attacks.square import schedule
-from sharedkeras.attacks.verdict import clip_to_image
 from sharedkeras.math import norms, random
-from sharedkeras.math.projections import project_to_ball_and_box
+from sharedkeras.math.projections import (
+    clip_to_image,
+    project_into_ball_and_box,
+)
 
 _TINY = 1e-12
-_INSIDE = 1.0 - 1e-6  # Of the L1 ball, so that rounding leads into it.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +143,7 @@ def _on_sphere(delta, x, epsilon):
 
 
 def _in_ball(delta, x, epsilon):
-    return project_to_ball_and_box(x, x + delta, _INSIDE * epsilon)
+    return project_into_ball_and_box(x, x + delta, epsilon)
 
 
 def _l2_budget(epsilon, whole, window, channels):

@@ -5,15 +5,15 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 from keras import ops
 
 from sharedkeras import backend
-from sharedkeras.attacks.batching.sizes import least_saved, shrunken
+from sharedkeras.attacks.batching.shrinking import Shrinking
+from sharedkeras.attacks.batching.sizes import least_saved
 from sharedkeras.attacks.square import schedule
 from sharedkeras.attacks.square.proposals import Proposals
-from sharedkeras.attacks.verdict import is_wrong, select
+from sharedkeras.attacks.verdict import is_wrong, merge_runs, select
 from sharedkeras.math import random
 from sharedkeras.models.classifiers.gradients import mean_logits
 
@@ -28,8 +28,8 @@ class Found(NamedTuple):
     """What one iteration hands to the next; per example, but for the classifier's state."""
 
     adv: Any
-    value: Any  # the loss there
-    broken: Any  # whether it is misclassified
+    best_loss: Any  # the loss there
+    success: Any  # whether it is misclassified
     queries: Any
     state: Any = ()
 
@@ -84,13 +84,13 @@ class Plan:
         value = self.score(y, logits)
         finite = ops.all(ops.isfinite(logits), axis=-1)
         value = ops.where(finite, value, ops.full_like(value, -math.inf))
-        wrong = _wrong(y, logits)
-        whole = ops.logical_not(found.broken)
-        better = ops.logical_and(whole, ops.logical_or(value > found.value, wrong))
+        wrong = is_wrong(y, logits)
+        whole = ops.logical_not(found.success)
+        better = ops.logical_and(whole, ops.logical_or(value > found.best_loss, wrong))
         return Found(
             adv=select(better, adv, found.adv),
-            value=ops.where(better, value, found.value),
-            broken=ops.logical_or(found.broken, ops.logical_and(whole, wrong)),
+            best_loss=ops.where(better, value, found.best_loss),
+            success=ops.logical_or(found.success, ops.logical_and(whole, wrong)),
             queries=found.queries + self.eot_samples * ops.cast(whole, "int32"),
             state=state,
         )
@@ -113,7 +113,7 @@ def search(plan, classifier, inputs, start, key, earlier, record):
 
     Args:
         plan: `Plan`.
-        classifier: `FrozenClassifier` or `CallableClassifier`.
+        classifier: `Classifier`.
         inputs: `(x, y, epsilon, index)`, each of the whole batch.
         start: `(batch, H, W, C)` images, or None to draw them.
         key: `(2,)` uint32 tensor.
@@ -126,20 +126,18 @@ def search(plan, classifier, inputs, start, key, earlier, record):
     if backend.is_tracing((inputs, key)):
         found = _search_in_graph(plan, classifier, inputs, start, key)
     else:
-        engine = (
-            _Compiled(plan, classifier) if hasattr(classifier, "iterate") else _Asked(plan, classifier)
-        )
+        engine = _Compiled(plan, classifier) if classifier.white_box else _Asked(plan, classifier)
         found = _search(plan, engine, inputs, start, key, earlier, record)
-    return found if earlier is None else _better(earlier, found)
+    return found if earlier is None else merge_runs(earlier, found)
 
 
 def verdict(plan, classifier, adv, y):
     """Tells which images are misclassified, by fresh forward passes."""
-    if not hasattr(classifier, "apply"):
-        return _wrong(y, _ask(classifier, adv, plan.eot_samples, adv.dtype))
+    if not classifier.white_box:
+        return is_wrong(y, _ask(classifier, adv, plan.eot_samples, adv.dtype))
 
     def judge(view, adv, y, state):
-        return _wrong(y, mean_logits(view, adv, state, plan.eot_samples)[0])
+        return is_wrong(y, mean_logits(view, adv, state, plan.eot_samples)[0])
 
     return classifier.apply(("verdict", plan), judge, adv, y, classifier.state)
 
@@ -173,60 +171,38 @@ def _search(plan, engine, inputs, start, key, earlier, record):
     x, _, epsilon, index = inputs
     if start is None:
         start = engine.call("start", plan.start, key, index, x, epsilon)
-    total = {
-        k: np.array(ops.convert_to_numpy(v))
-        for k, v in _unsearched(start)._asdict().items()
-        if k != "state"
-    }
+    found, state = _unsearched(start), engine.state
     if earlier is not None and record is None:
-        total["broken"] = np.array(ops.convert_to_numpy(earlier.broken))
-    state = engine.state
-
-    def gather(size):
-        """Cuts the batch to the images that are not broken, and some more to fill it up."""
-        rows = np.argsort(total["broken"], kind="stable")[:size]
-        cut = [ops.convert_to_tensor(rows.astype("int32"))]
-        part = keras.tree.map_structure(lambda tensor: ops.take(tensor, cut[0], axis=0), inputs)
-        return (
-            rows,
-            part,
-            Found(**{k: ops.convert_to_tensor(v[rows]) for k, v in total.items()}, state=state),
-        )
-
-    at = drawn = -1
-    left = int(np.sum(~total["broken"]))
+        found = found._replace(success=earlier.success)
     least = least_saved(engine.classifier, _LEAST_SAVED, 1)
-    rows, part, found = gather(shrunken(left, len(start), plan.queries, least))
+    shrinking = Shrinking(np.arange(len(start)), least)
+    at = drawn = -1
     while at < plan.queries:
+        if record is None:
+            tensors, to_go = (found[:-1], inputs), plan.queries - max(at, 0)
+            cut = shrinking.shrink(found.success, found[:-1], tensors, to_go)
+            if cut is None:
+                break
+            drawn = drawn if cut is tensors else -1
+            found, inputs = Found(*cut[0]), cut[1]
+        found, (x, y, epsilon, index) = found._replace(state=state), inputs
         if at < 0:
-            found, at = engine.first(found, part[1]), 0
+            found, at = engine.first(found, y), 0
         else:
             # Most images of a weak network break at once, so the first stretches are short.
             end = at + (max(8, min(at, _BLOCK)) if record is None else 1)
             block = at // _BLOCK
             if drawn != block:
                 number = ops.convert_to_tensor(block, dtype="int32")
-                draws, drawn = engine.call("draw", plan.draw, key, part[3], number, part[0]), block
+                draws, drawn = engine.call("draw", plan.draw, key, index, number, x), block
             end = min(end, (block + 1) * _BLOCK, plan.queries)
-            found, at = engine.iterate(found, (*part[:3], draws), at, end), end
+            found, at = engine.iterate(found, (x, y, epsilon, draws), at, end), end
+        state = found.state
         if record is not None:
-            record.append(found.value)
-            continue
-        left = int(np.sum(~ops.convert_to_numpy(found.broken)))
-        if left == 0:
-            break
-        size = shrunken(left, len(rows), plan.queries - at, least)
-        if size < len(rows):
-            _store(total, rows, found)
-            state, drawn = found.state, -1
-            rows, part, found = gather(size)
-    _store(total, rows, found)
-    return Found(**{k: ops.convert_to_tensor(v) for k, v in total.items()})
-
-
-def _store(total, rows, found):
-    for name, whole in total.items():
-        whole[rows] = ops.convert_to_numpy(getattr(found, name))
+            record.append(found.best_loss)
+    else:
+        shrinking.finish(found[:-1])
+    return Found(*map(ops.convert_to_tensor, shrinking.outcome))
 
 
 class _Compiled:
@@ -270,7 +246,7 @@ class _Asked:
 
     def _settle(self, found, y, adv):
         """Asks only about images that are not broken, since a query may cost time or money."""
-        whole = ~ops.convert_to_numpy(found.broken)
+        whole = ~ops.convert_to_numpy(found.success)
         if not np.any(whole):
             return found
         answer = ops.convert_to_numpy(
@@ -291,22 +267,3 @@ def _ask(classifier, x, samples, dtype):
             f"Received: logits of shape {logits.shape}"
         )
     return ops.convert_to_tensor(logits, dtype=dtype)
-
-
-def _wrong(y, logits):
-    tensor = not keras.tree.is_nested(y)
-    if tensor and len(y.shape) == 1 and "int" in keras.backend.standardize_dtype(y.dtype):
-        return is_wrong(y, logits)
-    return ops.zeros_like(logits[:, 0], dtype="bool")
-
-
-def _better(a, b):
-    """Merge two runs: for each example a success first, then the larger loss."""
-    take = ops.logical_and(ops.logical_not(a.broken), ops.logical_or(b.broken, b.value > a.value))
-    return Found(
-        adv=select(take, b.adv, a.adv),
-        value=ops.where(take, b.value, a.value),
-        broken=ops.logical_or(a.broken, b.broken),
-        queries=a.queries + b.queries,
-        state=b.state,
-    )

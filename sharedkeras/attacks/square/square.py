@@ -7,11 +7,11 @@ from keras import ops
 
 from sharedkeras import losses
 from sharedkeras.arguments import need_count, need_positive
-from sharedkeras.attacks.attack import Attack, AttackResult, prepare, radius
+from sharedkeras.attacks.attack import Attack, AttackResult
 from sharedkeras.attacks.square import proposals, search
-from sharedkeras.attacks.verdict import clip_to_image, success_and_distance
+from sharedkeras.attacks.verdict import success_and_distance
 from sharedkeras.math import norms, random
-from sharedkeras.models import as_classifier
+from sharedkeras.math.projections import clip_to_ball_and_image
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,11 @@ class Square(Attack):
     An image that is misclassified is left alone. Each image has windows and signs of its own, drawn
     from its number; the official code shares them in a batch. A window may lie at the last row and
     column, which the official code never reaches.
+
+    `queries` of the result counts what was spent until an image was misclassified, whether with
+    `early_stop` or without. Where `y` holds no labels, no image is left alone. `trace` holds "loss",
+    `(restarts * (queries + 1), batch)`: the largest so far in that restart, at its start and after each
+    iteration. The classifier may also be any callable from NumPy images to logits.
 
     Args:
         norm: "linf", "l2" or "l1".
@@ -53,6 +58,7 @@ class Square(Attack):
     restarts: int = 1
     eot_samples: int = 1
 
+    role: ClassVar[str] = "black-box"
     black_box: ClassVar[bool] = True
 
     def __post_init__(self):
@@ -65,60 +71,26 @@ class Square(Attack):
         if self.p_init > 1:
             raise ValueError(f"`p_init` must be at most 1. Received: p_init={self.p_init!r}")
 
-    def run(
-        self,
-        classifier,
-        x,
-        y,
-        *,
-        seed,
-        loss=None,
-        epsilon=None,
-        index=None,
-        start=None,
-        trace=False,
-        early_stop=False,
-    ):
-        """Crafts adversarial images and tells how it went.
-
-        Args:
-            classifier: `FrozenClassifier`, or any callable from NumPy images to logits.
-            x: `(batch, H, W, C)` clean images in [0, 1].
-            y: `(batch,)` labels, or what `loss` compares with.
-            seed: int or `(2,)` uint32 key.
-            loss: `loss(y, logits) -> (batch,)` that replaces the attack's own.
-            epsilon: `(batch,)` sizes of the balls that replace the attack's own.
-            index: `(batch,)` int32, the examples' numbers, which decide their random draws.
-            start: `(batch, H, W, C)` images that replace the random start, put into the ball.
-            trace: bool, whether to record "loss", `(restarts * (queries + 1), batch)`: the largest so
-                far in that restart, at its start and after each iteration. Not inside a graph.
-            early_stop: bool, accepted for uniformity; a misclassified image is always left alone.
-
-        Returns:
-            `AttackResult`; `queries` counts what was spent until an image was misclassified. Where
-            `loss` is given and `y` is no label, no image is left alone and `success` is False.
-        """
-        classifier, x, y, index = prepare(as_classifier(classifier), x, y, index)
-        epsilon = ops.broadcast_to(radius(self, epsilon, x), ops.shape(x)[:1])
+    def craft(self, task):
+        """Search from each start, and judge what is kept by fresh forward passes."""
+        x, y, epsilon, start = task.x, task.y, task.epsilon, task.start
         norm = norms.get(self.norm)
         if start is not None:
-            start = ops.convert_to_tensor(start, dtype=x.dtype)
-            start = clip_to_image(x + norm.project(start - x, epsilon))
+            start = clip_to_ball_and_image(norm, x, start, epsilon)
         plan = search.Plan(
             proposals=proposals.get(self.norm),
-            score=losses.get(self.loss if loss is None else loss),
+            score=losses.get(self.loss if task.loss is None else task.loss),
             queries=self.queries,
             p_init=self.p_init,
             rescale_schedule=self.rescale_schedule,
             eot_samples=self.eot_samples,
         )
-        key = random.key(seed, type(self).__name__)
-        best, record = None, [] if trace else None
+        inputs, key = (x, y, epsilon, task.index), random.key(task.seed, self.kind)
+        best, record = None, [] if task.trace else None
         for restart in range(self.restarts):
-            best = search.search(
-                plan, classifier, (x, y, epsilon, index), start, random.key(key, restart), best, record
-            )
-        wrong = search.verdict(plan, classifier, best.adv, y)
+            draws = random.key(key, restart)
+            best = search.search(plan, task.classifier, inputs, start, draws, best, record)
+        wrong = search.verdict(plan, task.classifier, best.adv, y)
         success, distance = success_and_distance(norm, x, best.adv, wrong, epsilon)
         record = {"loss": ops.stack(record)} if record else None
-        return AttackResult(best.adv, success, best.value, distance, best.queries, record)
+        return AttackResult(best.adv, success, best.best_loss, distance, best.queries, record)

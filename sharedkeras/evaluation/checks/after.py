@@ -13,6 +13,18 @@ _GAP = 0.10  # PGD that is this much weaker than AutoAttack is no estimate of an
 _CHANCE = 0.01  # Of a paired sign test; seven points against none have 0.008.
 _FEW_STEPS = 10  # An attack of fewer steps is expected to be weak.
 _SAME_BALL = 1e-9
+_STRONG = ("fixed-step", "adaptive", "boundary", "nearest")
+"""Roles of attacks that follow gradients and are meant to be strong; see `Attack.role`."""
+_MEMBERS = ("adaptive", "boundary", "black-box")
+"""Roles of the members of AutoAttack."""
+_ROLES_OF_OLD = {
+    "PGD": "fixed-step",
+    "APGD": "adaptive",
+    "FAB": "boundary",
+    "CarliniWagner": "nearest",
+    "Square": "black-box",
+}
+"""Roles by class, for reports that were written before attacks declared a role."""
 CODES = ("square-stronger", "transfer-stronger", "pgd-gap", "more-steps-weaker", "unique-kills")
 """The codes that `after` gives."""
 
@@ -48,12 +60,15 @@ def _settings(report):
     return {name: entry if isinstance(entry, dict) else {} for name, entry in known.items()}
 
 
-def _is_square(name, entry):
-    return entry.get("attack", "Square" if name.startswith("square") else None) == "Square"
-
-
-def _is_transfer(name):
-    return name.startswith("transfer")
+def _role(name, entry):
+    """Tell what an attack counts as, also in reports that say no more of it than a name or a class."""
+    if "role" in entry:
+        return entry["role"]
+    if name.startswith("transfer"):
+        return "transfer"
+    if name.startswith("square") and "attack" not in entry:
+        return "black-box"
+    return _ROLES_OF_OLD.get(entry.get("attack"), "other")
 
 
 def _same_ball(a, b):
@@ -68,8 +83,7 @@ def _white_box(report, entry):
     return [
         name
         for name, other in _settings(report).items()
-        if other.get("attack") in ("PGD", "APGD", "FAB", "CarliniWagner")
-        and not _is_transfer(name)
+        if _role(name, other) in _STRONG
         and (other.get("steps") or 0) >= _FEW_STEPS
         and _same_ball(entry, other)
     ]
@@ -79,9 +93,10 @@ def _stronger(report):
     found = []
     names = list(report.accuracy)
     for name, entry in _settings(report).items():
-        square = _is_square(name, entry)
-        if not square and not _is_transfer(name):
+        role = _role(name, entry)
+        if role not in ("black-box", "transfer"):
             continue
+        square = role == "black-box"
         white = _white_box(report, entry)
         if report.cascade:
             later = [w for w in white if names.index(w) > names.index(name)]
@@ -121,14 +136,14 @@ def _pgd_gap(report):
     found = []
     settings = _settings(report)
     for number, (name, entry) in enumerate(settings.items()):
-        if entry.get("attack") != "PGD" or (entry.get("steps") or 0) < _FEW_STEPS:
+        if _role(name, entry) != "fixed-step" or (entry.get("steps") or 0) < _FEW_STEPS:
             continue
         if report.cascade and number:
             break  # What stands after several attacks is no figure of this one.
         rest = [
             other
             for other, candidate in settings.items()
-            if candidate.get("attack") in ("APGD", "FAB", "Square") and _same_ball(entry, candidate)
+            if _role(other, candidate) in _MEMBERS and _same_ball(entry, candidate)
         ]
         if not rest:
             continue
@@ -152,7 +167,11 @@ def _pgd_gap(report):
 def _more_steps(report):
     if report.cascade:
         return []
-    settings = {n: e for n, e in _settings(report).items() if e.get("attack") == "PGD" and "steps" in e}
+    settings = {
+        name: entry
+        for name, entry in _settings(report).items()
+        if _role(name, entry) == "fixed-step" and "steps" in entry
+    }
     found = []
     for few, entry in settings.items():
         for many, other in settings.items():

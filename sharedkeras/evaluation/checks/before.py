@@ -7,7 +7,6 @@ from keras import ops
 
 from sharedkeras.evaluation.checks import gradient_counts, gradients
 from sharedkeras.evaluation.report.finding import Finding
-from sharedkeras.models import FrozenClassifier
 
 _PASSES = 5  # As the official AutoAttack.
 _LOGIT_TOLERANCE = 1e-4  # Of logits scaled to length 1; the official AutoAttack's.
@@ -34,7 +33,7 @@ def before(classifier, x, y, *, attacks=None, batch_size=gradient_counts.EXAMPLE
     - `zero-gradient`, `non-finite-gradient`: the losses that the attacks follow lead nowhere.
 
     Args:
-        classifier: `FrozenClassifier`, or `CallableClassifier`, whose gradients are not looked at.
+        classifier: `Classifier`; gradients are looked at where it has them.
         x: `(n, H, W, C)` images in [0, 1]; the first ones are looked at.
         y: `(n,)` labels.
         attacks: dict from name to attack, whose losses are looked at; None looks at all.
@@ -55,7 +54,7 @@ def before(classifier, x, y, *, attacks=None, batch_size=gradient_counts.EXAMPLE
         found += _quantised(forward, x, logits)
     soft = _probabilities(logits)
     found += soft
-    if isinstance(classifier, FrozenClassifier):
+    if classifier.white_box:
         found += [] if soft else _squashed(classifier)
         found += _gradients(classifier, x, y, attacks)
     return tuple(found)
@@ -63,7 +62,7 @@ def before(classifier, x, y, *, attacks=None, batch_size=gradient_counts.EXAMPLE
 
 def _forward(classifier):
     """Return a function of images that gives logits, each call with fresh draws."""
-    if not isinstance(classifier, FrozenClassifier):
+    if not classifier.white_box:
         return lambda x: np.asarray(classifier.predict(x))
     state = classifier.state
 
@@ -89,8 +88,8 @@ def _randomised(passes, y, attacks):
         f"{min(right)} and {max(right)} were correct, and logits scaled to length 1 differed by up to "
         f"{gap:.2g} ({_LOGIT_TOLERANCE:g} would pass). "
     )
-    white = [a for a in (attacks or {}).values() if gradient_counts.loss_of(a)]
-    if white and all(getattr(a, "eot_samples", 1) > 1 for a in white):
+    white = [a for a in (attacks or {}).values() if a.gradient_loss]
+    if white and all(a.eot_samples > 1 for a in white):
         samples = min(a.eot_samples for a in white)
         message += f"The attacks average their gradients over {samples} draws or more, as they should."
         return [Finding("randomised-output", "info", message)]
@@ -198,7 +197,7 @@ def _quantised(forward, x, logits):
 def _gradients(classifier, x, y, attacks):
     used = {"ce", "margin", "dlr"}
     if attacks is not None:
-        used = {gradient_counts.loss_of(attack) for attack in attacks.values()} - {None}
+        used = {attack.gradient_loss for attack in attacks.values()} - {None}
     if not used:
         return []
     return gradients.judge_start(gradient_counts.count(classifier, x, y, used, len(x)), used)

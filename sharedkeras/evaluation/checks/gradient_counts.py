@@ -4,7 +4,6 @@ import numpy as np
 from keras import ops
 
 from sharedkeras import losses
-from sharedkeras.attacks import APGD, FGSM, PGD
 from sharedkeras.models.classifiers.gradients import input_gradient
 
 EXAMPLES = 64
@@ -23,24 +22,6 @@ rounding of a logarithm, of either sign (XLA)."""
 _FLAT = 1e-10
 """A margin whose gradient is no larger than this share of the logits' spread does not move, whatever the
 step: changing 100 000 pixels from black to white promises a hundred-thousandth of the spread."""
-
-
-def loss_of(attack):
-    """Names the loss whose gradient leads an attack.
-
-    Args:
-        attack: an attack.
-
-    Returns:
-        "ce", "margin", "dlr", or None for an attack without gradients. FAB, Carlini-Wagner and attacks
-        with a loss of one's own are counted as "margin", a difference of logits.
-    """
-    if getattr(attack, "black_box", False):
-        return None
-    loss = getattr(attack, "loss", "ce" if isinstance(attack, FGSM) else "margin")
-    if loss in _LOSSES:
-        return loss
-    return "dlr" if loss == "dlr-targeted" else "margin"
 
 
 def count(classifier, x, y, names=_LOSSES, size=None):
@@ -114,33 +95,33 @@ def count_end(classifier, attack, x, y, batch_size):
         `(n, zero, broken)`, or None for an attack that does not end at its last point: those without
         gradients, and those that return the clean image where they fail.
     """
-    if not isinstance(attack, APGD | PGD):
+    if not attack.ends_at_iterate:
         return None
-    name = loss_of(attack)
+    name = attack.gradient_loss
     size = min(EXAMPLES, batch_size)
     return count(classifier, x, y, [name], size)[name]
 
 
 class Watch:
-    """Counts as `count` does at every checkpoint of an APGD attack, while it runs.
+    """Counts as `count` does at every checkpoint of an attack that has them, while it runs.
 
     Only its first run is looked at, and few images, so that the look costs next to nothing. Attributes:
     `counts`, dict from iterations made to `(n, zero, broken)`.
 
     Args:
         classifier: `FrozenClassifier`.
-        attack: `APGD`.
+        attack: an attack that follows gradients.
         batch_size: int, the most images at once.
     """
 
     def __init__(self, classifier, attack, batch_size):
         self.counts = {}
         self._classifier = classifier
-        self._loss = loss_of(attack)
+        self._loss = attack.gradient_loss
         self._size = min(EXAMPLES, batch_size)
 
     def __call__(self, iterations, iterates, y, going):
-        """Count at one checkpoint; see `APGD.run`."""
+        """Count at one checkpoint; see `Attack.run`."""
         if iterations in self.counts or not going.any():
             return
         rows = np.flatnonzero(going)[: self._size]

@@ -6,7 +6,7 @@ from sharedkeras.evaluation.checks.gradient_counts import _LOSSES
 from sharedkeras.evaluation.report.finding import Finding
 
 CODES = ("constant-network", "non-finite-gradient", "zero-gradient")
-"""Codes of what is found before the attacks that make a look at their ends idle."""
+"""Findings that make the check at the end of an attack redundant."""
 _NAMES = {"ce": "the cross-entropy", "margin": "the margin", "dlr": "DLR"}
 _DOUBTFUL, _UNUSABLE = 0.05, 0.5
 """Shares of images above which blindness is a warning and an error."""

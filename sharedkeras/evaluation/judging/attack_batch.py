@@ -6,11 +6,10 @@ import time
 import numpy as np
 from keras import ops
 
-from sharedkeras.attacks import APGD
+from sharedkeras.attacks.batching.padding import pad
 from sharedkeras.attacks.batching.sizes import fitting
-from sharedkeras.attacks.verdict import TOLERANCE
+from sharedkeras.attacks.verdict import inside
 from sharedkeras.evaluation.checks import gradient_counts
-from sharedkeras.evaluation.judging.batches import pad
 from sharedkeras.math import norms
 
 
@@ -21,7 +20,7 @@ def attack_batch(classifier, attack, x, y, index, seed, batch_size, max_rows, pr
     the ball to 1e-6, in [0, 1] and finite.
 
     Args:
-        classifier: `FrozenClassifier` or `CallableClassifier`.
+        classifier: `Classifier`.
         attack: an attack of `sharedkeras.attacks`.
         x: `(batch, H, W, C)` float array in [0, 1].
         y: `(batch,)` integer labels.
@@ -44,11 +43,9 @@ def attack_batch(classifier, attack, x, y, index, seed, batch_size, max_rows, pr
     # What fills the batch up is misclassified from the start, so that the attacks drop it and go on with
     # smaller batches.
     padded[1][len(x) :] = 1 if y[0] == 0 else 0
-    arguments = {"seed": seed, "index": padded[2], "early_stop": True}
-    if getattr(attack, "stacks_runs", False):
-        arguments["max_rows"] = max_rows
+    arguments = {"seed": seed, "index": padded[2], "early_stop": True, "max_rows": max_rows}
     watch = None
-    if probe_gradients and isinstance(attack, APGD):
+    if probe_gradients and attack.gradient_loss:
         watch = arguments["visit"] = gradient_counts.Watch(classifier, attack, batch_size)
     # Attacked is a faster twin; what counts is what the network itself says of the images, below.
     result = attack.run(classifier.folded, padded[0], padded[1], **arguments)
@@ -76,8 +73,7 @@ def attack_batch(classifier, attack, x, y, index, seed, batch_size, max_rows, pr
 
 
 def _verify(attack, x, y, adv, logits):
-    size = ops.convert_to_numpy(norms.get(attack.norm).size(ops.convert_to_tensor(adv - x)))
-    limit = math.inf if attack.epsilon is None else attack.epsilon + TOLERANCE
-    finite = np.isfinite(adv).all(axis=(1, 2, 3)) & np.isfinite(logits).all(axis=1)
-    inside = (adv.min(axis=(1, 2, 3)) >= 0) & (adv.max(axis=(1, 2, 3)) <= 1) & (size <= limit)
-    return (np.argmax(logits, axis=1) != y) & inside & finite, size
+    epsilon = math.inf if attack.epsilon is None else attack.epsilon
+    found = inside(norms.get(attack.norm), *map(ops.convert_to_tensor, (x, adv)), epsilon)
+    valid, size = map(ops.convert_to_numpy, found)
+    return (np.argmax(logits, axis=1) != y) & np.isfinite(logits).all(axis=1) & valid, size

@@ -5,8 +5,9 @@ import time
 import numpy as np
 from keras import ops
 
-from sharedkeras.attacks.verdict import TOLERANCE, is_wrong
-from sharedkeras.evaluation.judging.batches import bucket, pad
+from sharedkeras.attacks.batching.padding import pad
+from sharedkeras.attacks.batching.sizes import bucket
+from sharedkeras.attacks.verdict import inside, is_wrong
 from sharedkeras.math import norms, random
 
 
@@ -110,11 +111,10 @@ class Candidates:
 
     def add(self, name, adv, *, norm, epsilon):
         """Judges a candidate for each example; outside of the ball it does not count."""
-        size = ops.convert_to_numpy(norms.get(norm).size(ops.convert_to_tensor(adv - self.x)))
-        limit = np.inf if epsilon is None else epsilon + TOLERANCE
-        axes = (1, 2, 3)
-        inside = (size <= limit) & (adv.min(axis=axes) >= 0) & (adv.max(axis=axes) <= 1)
-        valid = self.flags["clean"] & inside  # NaN fails each comparison
+        epsilon = np.inf if epsilon is None else epsilon
+        images = map(ops.convert_to_tensor, (self.x, adv))
+        found, size = map(ops.convert_to_numpy, inside(norms.get(norm), *images, epsilon))
+        valid = self.flags["clean"] & found
         adv = np.where(valid[:, None, None, None], adv, self.x)
         logits, share = self.sampler.sample(name, adv, self.y)
         predicted = logits.argmax(axis=1)

@@ -5,7 +5,6 @@ import concurrent.futures
 import queue
 
 from sharedkeras import backend
-from sharedkeras.models import FrozenClassifier
 
 
 class DevicePool:
@@ -16,11 +15,11 @@ class DevicePool:
     returns must not depend on the device; nothing that the evaluation draws does.
 
     Args:
-        classifier: `FrozenClassifier`, or `CallableClassifier`, which knows no devices.
+        classifier: `Classifier`; one without gradients knows no devices.
     """
 
     def __init__(self, classifier):
-        devices = backend.devices() if isinstance(classifier, FrozenClassifier) else [None]
+        devices = backend.devices() if classifier.white_box else [None]
         alone = len(devices) < 2
         self._views = [(d, classifier if alone else classifier.replica(d)) for d in devices]
         self._pool = None if alone else concurrent.futures.ThreadPoolExecutor(len(devices))

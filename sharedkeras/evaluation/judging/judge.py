@@ -6,18 +6,19 @@ import time
 import numpy as np
 
 from sharedkeras.attacks import attack as attack_base
+from sharedkeras.attacks.batching.sizes import bucket
 from sharedkeras.data import check_images, check_labels
 from sharedkeras.evaluation.checks import gradients
 from sharedkeras.evaluation.checks.after import refreshed
 from sharedkeras.evaluation.checks.before import before
 from sharedkeras.evaluation.judging.attack_batch import attack_batch
-from sharedkeras.evaluation.judging.batches import bucket, logits_of
+from sharedkeras.evaluation.judging.batches import logits_of
 from sharedkeras.evaluation.judging.devices import DevicePool
 from sharedkeras.evaluation.judging.journal import Journal
 from sharedkeras.evaluation.judging.progress import Progress
 from sharedkeras.evaluation.judging.provenance import fingerprint, versions, weights_digest
 from sharedkeras.evaluation.report.report import Report
-from sharedkeras.models import FrozenClassifier, as_classifier
+from sharedkeras.models import as_classifier
 
 
 def judge(
@@ -70,9 +71,8 @@ def judge(
     asked = batch_size
     x, y, index, batch_size = _checked(x, y, index, batch_size)
     classifier = as_classifier(network, select)
-    white_box = isinstance(classifier, FrozenClassifier)
     _check_shape(classifier, x)
-    _check_attacks(attacks, white_box)
+    attack_base.check_attacks(attacks, classifier)
     journal = Journal(resume_from, lambda: fingerprint(classifier, x, y, index, attacks, seed, cascade))
     started = time.perf_counter()
     clean_labels = _clean_pass(classifier, x, y, batch_size)
@@ -137,8 +137,8 @@ def judge(
         cascade=cascade,
         seconds=seconds,
         settings={
-            "network": _name(network),
-            "weights_sha256": weights_digest(classifier.network) if white_box else None,
+            "network": classifier.name,
+            "weights_sha256": weights_digest(classifier.network) if classifier.white_box else None,
             "attacks": {name: attack_base.settings(attack) for name, attack in attacks.items()},
             "batch_size": asked,  # Not what a small slice makes of it: slices must agree to be merged.
             **({"select": select} if select is not None else {}),
@@ -178,7 +178,7 @@ def _checked(x, y, index, batch_size):
 
 def _check_shape(classifier, x):
     # Keras itself calls a network on images of another shape wherever the sums come out right.
-    wanted, given = getattr(classifier, "input_shape", None), x.shape[1:]
+    wanted, given = classifier.input_shape, x.shape[1:]
     if wanted is None:
         return
     fits = len(wanted) == len(given) and all(w in (None, g) for w, g in zip(wanted, given, strict=True))
@@ -187,23 +187,6 @@ def _check_shape(classifier, x):
             f"`x` must hold images of the network's input shape, {tuple(wanted)} (H, W, C). "
             f"Received: x of shape {x.shape}"
         )
-
-
-def _check_attacks(attacks, white_box):
-    if not attacks:
-        raise ValueError("There must be at least one attack. Received: attacks={}")
-    for name, attack in attacks.items():
-        if name == "clean" or not callable(getattr(attack, "run", None)):
-            raise ValueError(
-                "`attacks` must map names other than 'clean' to attacks of sharedkeras.attacks. "
-                f"Received: {name!r}: {attack!r}"
-            )
-        black_box = getattr(attack, "black_box", False)
-        if not (black_box or white_box):
-            raise ValueError(
-                f"The attack {name!r} needs gradients, and a plain callable has none; use black-box "
-                f"attacks such as Square. Received: {attack!r}"
-            )
 
 
 def _batches(todo, batch_size, devices):
@@ -239,10 +222,3 @@ def _clean_pass(classifier, x, y, batch_size):
             f"Received: label {y.max()}"
         )
     return np.argmax(logits, axis=1).astype("int32")
-
-
-def _name(network):
-    name = getattr(network, "name", None)
-    if name is None:
-        name = getattr(getattr(network, "network", None), "name", None)
-    return name or getattr(network, "__name__", type(network).__name__)

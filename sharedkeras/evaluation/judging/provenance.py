@@ -8,7 +8,6 @@ import numpy as np
 from keras import ops
 
 from sharedkeras import backend
-from sharedkeras.models import FrozenClassifier
 from sharedkeras.version import __version__
 
 
@@ -43,7 +42,7 @@ def fingerprint(classifier, x, y, index, attacks, seed, cascade):
     """Compute one string from all that the verdicts depend on, by which a journal knows its evaluation.
 
     Args:
-        classifier: `FrozenClassifier` or `CallableClassifier`; of the latter nothing can be known.
+        classifier: `Classifier`; of one without gradients nothing can be known.
         x: `(n, H, W, C)` array.
         y: `(n,)` ints.
         index: `(n,)` ints.
@@ -54,7 +53,7 @@ def fingerprint(classifier, x, y, index, attacks, seed, cascade):
     Returns:
         Hexadecimal str.
     """
-    weights = weights_digest(classifier.network) if isinstance(classifier, FrozenClassifier) else None
+    weights = weights_digest(classifier.network) if classifier.white_box else None
     digest = hashlib.sha256()
     for array in (x, y, index):
         digest.update(np.ascontiguousarray(array).tobytes())

@@ -6,9 +6,11 @@ import keras
 from keras import ops
 
 from sharedkeras import backend
+from sharedkeras.layers import GaussianStochastic
 from sharedkeras.models.classifiers.fold import fold
 from sharedkeras.models.classifiers.functional import functional
 from sharedkeras.models.classifiers.multiply_adds import multiply_adds
+from sharedkeras.models.classifiers.outputs import pick
 
 
 class FrozenClassifier:
@@ -22,7 +24,7 @@ class FrozenClassifier:
         network: `keras.Model` from images in [0, 1] to logits.
         select: str or int, which output to attack, where the network has several.
 
-    Attributes:
+    Attributes: those of `Classifier`, and
         network: the network.
         unfolded: the network with every layer under its name, which that of `folded` has not.
         output: the symbolic logits `(None, K)`, or None where the network's graph is not known.
@@ -34,6 +36,8 @@ class FrozenClassifier:
         ValueError: if it has several outputs and `select` names none of them, if it has several inputs,
             or if it has no weights yet.
     """
+
+    white_box = True
 
     def __init__(self, network, select=None):
         if not isinstance(network, keras.Model):
@@ -59,7 +63,7 @@ class FrozenClassifier:
         self.unfolded = self._plain
         self._folded = None
         self.refresh()
-        self.output = self._pick(getattr(self._plain, "output", None))
+        self.output = pick(getattr(self._plain, "output", None), select)
 
     def refresh(self):
         """Read the network's weights again, after they have changed; what was compiled stays."""
@@ -69,6 +73,11 @@ class FrozenClassifier:
             [ops.stop_gradient(ops.convert_to_tensor(v)) for v in variables]
             for variables in (self._plain.trainable_variables, self._plain.non_trainable_variables)
         )
+
+    @property
+    def name(self):
+        """The network's name."""
+        return self.network.name
 
     @functools.cached_property
     def random(self):
@@ -89,7 +98,8 @@ class FrozenClassifier:
             return x  # Nothing of the network is left to compile or to run.
 
         x = ops.zeros((1, *self.input_shape), dtype=keras.config.floatx())
-        self.compiled("probe", probe)(self.state, x)
+        # Traced for what it tells, and not kept: no other function may be taken for it, nor it for one.
+        self._graph(probe)(self.parameters, self.state, x)
         return any(advanced)
 
     @functools.cached_property
@@ -133,7 +143,7 @@ class FrozenClassifier:
         state = self.state if state is None else state
         outputs, state = self._plain.stateless_call(self.parameters, state, x, training=False)
         # A network in mixed precision may give half-precision logits; losses are computed in full.
-        return ops.cast(self._pick(outputs), keras.backend.standardize_dtype(x.dtype)), state
+        return ops.cast(pick(outputs, self.select), keras.backend.standardize_dtype(x.dtype)), state
 
     @property
     def folded(self):
@@ -170,12 +180,13 @@ class FrozenClassifier:
             layer: str, the layer's name.
 
         Returns:
-            `FrozenClassifier` that gives the layer's output (the first, if it has several).
+            `FrozenClassifier` that gives the layer's output: of several the first, but of a
+            `GaussianStochastic` layer the mean and not the sample.
         """
-        output = self.unfolded.get_layer(layer).output
-        if isinstance(output, list | tuple):
-            output = output[0]
-        return FrozenClassifier(keras.Model(self.unfolded.input, output))
+        layer = self.unfolded.get_layer(layer)
+        outputs = keras.tree.flatten(layer.output)
+        wanted = outputs[1] if type(layer) is GaussianStochastic else outputs[0]
+        return FrozenClassifier(keras.Model(self.unfolded.input, wanted))
 
     def compiled(self, key, fn):
         """Compiles a function of this classifier, once for each key.
@@ -188,16 +199,18 @@ class FrozenClassifier:
             Function of `*args`. The weights are passed as arguments, not baked into the graph.
         """
         if key not in self._compiled:
-
-            def call(parameters, *args):
-                view = object.__new__(FrozenClassifier)
-                view.__dict__.update(self.__dict__)
-                view.parameters = parameters
-                return fn(view, *args)
-
-            self._compiled[key] = backend.compile(call)
+            self._compiled[key] = self._graph(fn)
         graph = self._compiled[key]
         return lambda *args: graph(self.parameters, *args)
+
+    def _graph(self, fn):
+        def call(parameters, *args):
+            view = object.__new__(FrozenClassifier)
+            view.__dict__.update(self.__dict__)
+            view.parameters = parameters
+            return fn(view, *args)
+
+        return backend.compile(call)
 
     def apply(self, key, fn, *args):
         """Call `fn(classifier, *args)`: compiled, or as part of a graph that is being traced.
@@ -255,22 +268,3 @@ class FrozenClassifier:
 
         bounds = (ops.convert_to_tensor(i, dtype="int32") for i in (begin, end))
         return self.compiled(("loop", key), loop)(*bounds, carry, constants)
-
-    def _pick(self, outputs):
-        if isinstance(outputs, dict):
-            if self.select not in outputs:
-                raise ValueError(
-                    f"The network has the outputs {sorted(outputs)}; `select` must name one. "
-                    f"Received: select={self.select!r}"
-                )
-            return outputs[self.select]
-        if isinstance(outputs, list | tuple):
-            if len(outputs) == 1 and self.select is None:
-                return outputs[0]
-            if not isinstance(self.select, int) or not -len(outputs) <= self.select < len(outputs):
-                raise ValueError(
-                    f"The network has {len(outputs)} outputs; `select` must be the number of one. "
-                    f"Received: select={self.select!r}"
-                )
-            return outputs[self.select]
-        return outputs
