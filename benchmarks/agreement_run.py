@@ -99,7 +99,7 @@ class Bench:
             judge = evaluation.autoattack
         else:
             attacks = attacks_of(job)
-            common["attacks"] = {name: _Recorded(attack, logs) for name, attack in attacks.items()}
+            common["attacks"] = {name: _recorded(attack, logs) for name, attack in attacks.items()}
             judge = evaluation.evaluate
             if job.shards > 1:
                 # A cascade of one attack is that attack alone, and it can be cut into slices.
@@ -172,44 +172,31 @@ def attacks_of(job):
     return {job.attack: attack}
 
 
-@dataclasses.dataclass(frozen=True)
-class _Recorded:
-    """An attack that notes, besides, what the judge does not keep: margins and losses of failures."""
+def _recorded(attack, log):
+    """Wrap an attack so that it notes what the judge does not keep: margins and losses of failures."""
+    from sharedkeras.attacks import Attack
 
-    attack: Any
-    log: dataclasses.InitVar[list]  # No field, since the fields are the configuration in a report.
+    @dataclasses.dataclass(frozen=True)
+    class Recorded(Attack):
+        attack: Any
+        norm: str
+        epsilon: float
+        black_box: bool
 
-    def __post_init__(self, log):
-        object.__setattr__(self, "log", log)
+        def run(self, classifier, x, y, *, index, **given):
+            result = self.attack.run(classifier, x, y, index=index, **given)
+            logits = np.asarray(classifier.predict(result.adversarial))
+            log.append(
+                {
+                    "index": np.asarray(index),
+                    "device": str(getattr(result.adversarial, "device", "")),
+                    "margin": margin(logits, np.asarray(y)),
+                    **{k: np.asarray(getattr(result, k)) for k in ("best_loss", "distance", "queries")},
+                }
+            )
+            return result
 
-    @property
-    def norm(self):
-        return self.attack.norm
-
-    @property
-    def epsilon(self):
-        return self.attack.epsilon
-
-    @property
-    def black_box(self):
-        return getattr(self.attack, "black_box", False)
-
-    @property
-    def stacks_runs(self):
-        return getattr(self.attack, "stacks_runs", False)
-
-    def run(self, classifier, x, y, *, index, **given):
-        result = self.attack.run(classifier, x, y, index=index, **given)
-        logits = np.asarray(classifier.predict(result.adversarial))
-        self.log.append(
-            {
-                "index": np.asarray(index),
-                "device": str(getattr(result.adversarial, "device", "")),
-                "margin": margin(logits, np.asarray(y)),
-                **{k: np.asarray(getattr(result, k)) for k in ("best_loss", "distance", "queries")},
-            }
-        )
-        return result
+    return Recorded(attack, attack.norm, attack.epsilon, attack.black_box)
 
 
 def margin(logits, y):

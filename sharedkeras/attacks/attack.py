@@ -13,7 +13,17 @@ from sharedkeras.attacks.verdict import is_label
 from sharedkeras.math import norms
 from sharedkeras.models import as_classifier
 
-ROLES = ("one-step", "fixed-step", "adaptive", "boundary", "nearest", "black-box", "features", "other")
+ROLES = (
+    "one-step",
+    "fixed-step",
+    "adaptive",
+    "boundary",
+    "nearest",
+    "black-box",
+    "features",
+    "transfer",
+    "other",
+)
 """What an attack can be in the checks of an evaluation; see `Attack.role`."""
 _GRADIENT_LOSSES = {"ce": "ce", "margin": "margin", "dlr": "dlr", "dlr-targeted": "dlr"}
 
@@ -84,7 +94,8 @@ class Attack:
         role: what the attack counts as where attacks are compared. One of `ROLES`: "one-step",
             "fixed-step" (gradients, steps of a given size), "adaptive" (finds its own steps),
             "boundary" and "nearest" (look for the smallest success), "black-box" (sees logits),
-            "features" (sees a layer), or "other", which is not compared.
+            "features" (sees a layer), "transfer" (crafts on another network), or "other", which is not
+            compared.
         norm: "linf", "l2" or "l1".
         epsilon: float, the ball's size, or None for any distance.
         loss: name of the loss that the attack maximises, a function, or None for another goal.

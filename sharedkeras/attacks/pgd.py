@@ -9,8 +9,9 @@ from keras import ops
 
 from sharedkeras import losses
 from sharedkeras.arguments import need_count, need_one_of, need_positive
+from sharedkeras.attacks import steps
 from sharedkeras.attacks.attack import Attack, AttackResult
-from sharedkeras.attacks.steps import Steepest, Step
+from sharedkeras.attacks.steps import Step
 from sharedkeras.attacks.verdict import is_wrong, merge_runs, select, success_and_distance
 from sharedkeras.math import norms, random
 from sharedkeras.math.projections import clip_to_ball_and_image, clip_to_image
@@ -44,7 +45,7 @@ class PGD(Attack):
         restarts: int, at least 1; only of use with a random start.
         loss: "ce", "margin" or "dlr".
         keep_best: bool, whether to return the iterate of the largest loss instead of the last.
-        step: a `Step` of `sharedkeras.attacks.steps`, by default `Steepest()`.
+        step: "steepest" or another name of `sharedkeras.attacks.steps`, or a `Step` of one's own.
         eot_samples: int, draws of a randomised network for each gradient.
 
     Raises:
@@ -61,7 +62,7 @@ class PGD(Attack):
     restarts: int = 1
     loss: str = "ce"
     keep_best: bool = False
-    step: Step = dataclasses.field(default_factory=Steepest)
+    step: str | Step = "steepest"
     eot_samples: int = 1
 
     role: ClassVar[str] = "fixed-step"
@@ -75,11 +76,7 @@ class PGD(Attack):
         need_positive(epsilon=self.epsilon, step_size=self.step_size)
         need_count(steps=self.steps, restarts=self.restarts, eot_samples=self.eot_samples)
         need_one_of(_STARTS, random_start=self.random_start)
-        if not isinstance(self.step, Step):
-            raise ValueError(
-                "`step` must be a `Step` of sharedkeras.attacks.steps, such as `Steepest()`. "
-                f"Received: step={self.step!r}"
-            )
+        steps.get(self.step)
 
     def craft(self, task):
         """Climb from each start, and keep for each example a success, else the largest loss."""
@@ -109,7 +106,7 @@ class PGD(Attack):
             adv = clip_to_image(task.start)
         worst = ops.full((ops.shape(x)[0],), -math.inf, dtype=x.dtype)
         best = (adv,) if self.keep_best else ()
-        carry = (adv, worst, classifier.state, self.step.begin(x), *best)
+        carry = (adv, worst, classifier.state, steps.get(self.step).begin(x), *best)
         constants = (x, y, epsilon)
         record = None
         if task.trace:
@@ -139,7 +136,7 @@ class PGD(Attack):
         x, y, epsilon = constants
         value, _, gradient, state = input_gradient(view, score, y, adv, state, self.eot_samples)
         best = [select(value > worst, adv, b) for b in best]
-        direction, memory = self.step.direction(norm, gradient, memory)
+        direction, memory = steps.get(self.step).direction(norm, gradient, memory)
         adv = clip_to_ball_and_image(norm, x, adv + self.step_size * direction, epsilon)
         return (adv, ops.maximum(value, worst), state, memory, *best)
 

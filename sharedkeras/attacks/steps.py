@@ -7,10 +7,14 @@ from typing import Any
 class Step:
     """One way of choosing the direction of a step: a frozen dataclass with these two functions.
 
-    A step remembers nothing by itself: what it needs from one iteration to the next is a structure of
-    per-example tensors that the loop carries. An override changes nothing of the loop, the projection
-    or the restarts.
+    A step keeps nothing to itself: what it needs from one iteration to the next is a structure of
+    per-example tensors that the loop carries.
+
+    Attributes:
+        name: str, a field that is not given, so that reports tell which step it is.
     """
+
+    name: str
 
     def begin(self, x):
         """Return what is remembered before the first step.
@@ -51,3 +55,33 @@ class Steepest(Step):
     def direction(self, norm, gradient, memory):
         """Return the norm's direction of the gradient."""
         return norm.direction(gradient), memory
+
+
+_STEPS = {step.name: step for step in (Steepest(),)}
+
+
+def names():
+    """List the names that `get` knows."""
+    return sorted(_STEPS)
+
+
+def get(step):
+    """Find a step by name; a `Step` is returned as it is.
+
+    Args:
+        step: one of `names()`, or a `Step`.
+
+    Returns:
+        `Step`.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    if isinstance(step, Step):
+        return step
+    if step not in _STEPS:
+        raise ValueError(
+            f"`step` must be one of {names()} or a `Step` of sharedkeras.attacks.steps. "
+            f"Received: step={step!r}"
+        )
+    return _STEPS[step]

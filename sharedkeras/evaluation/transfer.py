@@ -95,7 +95,7 @@ def transfer(
                 _PREFIX + k: {
                     **attack_base.settings(a),
                     "attack": f"{a.kind} on {name}",
-                    "role": "transfer",
+                    "role": _Transferred.role,
                 }
                 for k, a in attacks.items()
             },
@@ -120,6 +120,7 @@ class _Transferred(Attack):
     norm: str
     epsilon: float | None
 
+    role: ClassVar[str] = "transfer"
     black_box: ClassVar[bool] = True
 
     @classmethod

@@ -18,7 +18,7 @@ import pytest
 from keras import ops
 
 from sharedkeras import data, evaluation
-from sharedkeras.attacks import APGD, AttackResult, Square
+from sharedkeras.attacks import APGD, Attack, AttackResult, Square
 from sharedkeras.layers import GaussianStochastic
 from sharedkeras.math import random
 
@@ -34,7 +34,7 @@ slow = pytest.mark.slow
 
 
 @dataclasses.dataclass(frozen=True)
-class Witness:
+class Witness(Attack):
     """Leaves a file each time it is asked to attack, with the draws it was given, and finds nothing.
 
     `victim` is the slice in which it does harm: "die" the first time, "die always", or "raise", which

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from sharedkeras import evaluation
-from sharedkeras.attacks import APGD, FAB, FGSM, PGD, AttackResult, Square
+from sharedkeras.attacks import APGD, FAB, FGSM, PGD, Attack, AttackResult, Square
 from sharedkeras.evaluation.judging.attack_batch import attack_batch
 from sharedkeras.evaluation.judging.batches import bucket
 from sharedkeras.models.classifiers.callable import CallableClassifier
@@ -152,7 +152,7 @@ def test_journal_of_another_evaluation_is_refused(network, data, tmp_path):
 
 
 @dataclasses.dataclass(frozen=True)
-class Cheat:
+class Cheat(Attack):
     """Claims success for images that are none."""
 
     kind: str
@@ -353,7 +353,7 @@ def test_what_fills_a_batch_up_is_dropped_by_the_attacks(network, data):
 def test_few_rows_fill_up_what_an_attack_passes_through_hundreds_of_times(left, size):
     sizes = []
 
-    class Counts:
+    class Counts(Attack):
         norm, epsilon = "linf", 0.1
 
         def run(self, classifier, x, y, **_):

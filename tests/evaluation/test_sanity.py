@@ -11,7 +11,6 @@ from support.golden import M1, M2, images
 from sharedkeras import evaluation
 from sharedkeras.attacks import APGD, FGSM, PGD, Square
 from sharedkeras.evaluation import Finding, sanity
-from sharedkeras.evaluation.checks.gradient_counts import loss_of
 from sharedkeras.evaluation.checks.gradients import judge_checkpoints, judge_end, softened
 from sharedkeras.layers import GaussianStochastic
 from sharedkeras.models import CallableClassifier, FrozenClassifier
@@ -276,9 +275,9 @@ def test_the_worst_checkpoint_speaks():
 
 def test_losses_of_attacks():
     standard = evaluation.ensemble("standard", norm="linf", epsilon=0.1)
-    assert [loss_of(a) for a in standard.values()] == ["ce", "dlr", "margin", None]
-    assert loss_of(FGSM(epsilon=0.1)) == "ce"
-    assert loss_of(APGD(epsilon=0.1, loss=lambda y, z: z[:, 0])) == "margin"
+    assert [a.gradient_loss for a in standard.values()] == ["ce", "dlr", "margin", None]
+    assert FGSM(epsilon=0.1).gradient_loss == "ce"
+    assert APGD(epsilon=0.1, loss=lambda y, z: z[:, 0]).gradient_loss == "margin"
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from sharedkeras import evaluation
-from sharedkeras.attacks import PGD, AttackResult
+from sharedkeras.attacks import PGD, Attack, AttackResult
 from sharedkeras.evaluation.stochastic import stochastic
 from sharedkeras.layers import GaussianStochastic
 from sharedkeras.models import FrozenClassifier
@@ -117,7 +117,7 @@ def test_without_noise_worth_speaking_of_it_is_the_mean(data):
     assert shares["worst"] == result.robust and shares["clean"] == result.clean
 
 
-class Still:
+class Still(Attack):
     """Returns images made beforehand."""
 
     norm = "linf"

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from sharedkeras import evaluation
-from sharedkeras.attacks import FGSM, PGD, CarliniWagner
+from sharedkeras.attacks import FGSM, PGD, Attack, AttackResult, CarliniWagner
 from sharedkeras.evaluation.transfer import transfer
 from sharedkeras.models import FrozenClassifier
 
@@ -104,7 +104,7 @@ def test_a_callable_can_be_attacked_and_be_the_surrogate(networks, data):
 
 
 @dataclasses.dataclass(frozen=True)
-class Noise:
+class Noise(Attack):
     """Leaves the ball where asked to; claims nothing."""
 
     epsilon: float
@@ -116,8 +116,6 @@ class Noise:
         signs = np.random.default_rng(seed).choice([-1.0, 1.0], np.shape(x)).astype("float32")
         adv = np.clip(np.asarray(x) + self.factor * self.epsilon * signs, 0, 1)
         nothing = np.zeros(len(adv))
-        from sharedkeras.attacks import AttackResult
-
         return AttackResult(adv, nothing.astype(bool), nothing, nothing, nothing.astype("int32"))
 
 
