@@ -248,7 +248,7 @@ class Attack:
         Returns:
             `AttackResult`.
         """
-        raise NotImplementedError(f"{self.kind} must define `craft(task)`.")
+        raise NotImplementedError(f"`{self.kind}` must define `craft(task)`.")
 
     def _check(self, classifier, y, loss, guide):
         if not (self.black_box or classifier.white_box):
