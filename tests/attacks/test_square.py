@@ -9,6 +9,7 @@ import pytest
 from keras import layers, ops
 
 from sharedkeras import backend
+from sharedkeras.attacks.batching.padding import pad
 from sharedkeras.attacks.square import proposals, schedule
 from sharedkeras.attacks.square.square import Square
 from sharedkeras.models import CallableClassifier, FrozenClassifier
@@ -132,13 +133,14 @@ def test_same_without_trace_and_for_any_batch(norm):
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_callable_gets_the_same_verdicts(norm):
     classifier, x, y = case()
-    (w1, b1), (w2, b2) = (layer.get_weights() for layer in classifier.network.layers if layer.weights)
     asked = []
 
     def function(images):
         assert isinstance(images, np.ndarray)
         asked.append(len(images))
-        return np.tanh(images.reshape(len(images), -1) @ w1 + b1) @ w2 + b2
+        # The network itself on batches of one size: other kernels round otherwise, and where a change
+        # leaves the loss as it was, rounding decides whether it is taken.
+        return numpy(classifier.predict(pad(images, len(x))))[: len(images)]
 
     attack = Square(norm=norm, epsilon=RADIUS[norm], queries=70)
     want = attack.run(classifier, x, y, seed=1)

@@ -30,17 +30,21 @@ class Setting:
     steps: int = 1
 
     @property
+    def epsilon(self):
+        """The ball's size."""
+        return default_epsilon(self.dataset, self.norm) if self.radius is None else self.radius
+
+    @property
     def ball(self):
         """The norm and epsilon of the attacks that search a ball, as keyword arguments."""
-        radius = default_epsilon(self.dataset, self.norm) if self.radius is None else self.radius
-        return {"norm": self.norm, "epsilon": radius}
+        return {"norm": self.norm, "epsilon": self.epsilon}
 
     @property
     def step_size(self):
         """The paper's step in Linf; in other norms all steps together are 2.5 radii long."""
         if self.norm == "linf":
             return paper_settings(self.dataset)["step_size"]
-        return _TRAVEL * self.ball["epsilon"] / self.steps
+        return _TRAVEL * self.epsilon / self.steps
 
     @property
     def learning_rate(self):
