@@ -36,6 +36,7 @@ class Row(NamedTuple):
 ROWS = {
     "fgsm": Row({}),
     "pgd<steps>": Row({"steps": 3}, draws=True),
+    "mi-fgsm": Row({"steps": 3}),
     "cw": Row({"steps": 4, "c": 10.0, "learning_rate": 0.05}, ("l2",), by_batch=True),
     "cw-search": Row({"steps": 6, "search_steps": 3}, ("l2",)),
     "apgd-ce": Row({"steps": 4}, draws=True),

@@ -55,6 +55,7 @@ class Setting:
 _ATTACKS = {
     "fgsm": lambda s: FGSM(**s.ball),
     "pgd<steps>": lambda s: PGD(step_size=s.step_size, steps=s.steps, **s.ball),
+    "mi-fgsm": lambda s: PGD(step_size=s.epsilon / 10, random_start=None, step="momentum", **s.ball),
     "cw": lambda s: CarliniWagner(
         c=1.0, kappa=0.0, steps=20, learning_rate=s.learning_rate, compat="torchattacks"
     ),
