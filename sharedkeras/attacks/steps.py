@@ -5,7 +5,7 @@ from typing import Any
 
 from keras import ops
 
-from sharedkeras.arguments import need_between
+from sharedkeras.arguments import need_between, plain
 from sharedkeras.math import norms
 
 
@@ -81,8 +81,9 @@ class Momentum(Step):
     name: str = dataclasses.field(default="momentum", init=False, repr=False)
 
     def __post_init__(self):
-        """Check the decay."""
+        """Check the decay, and store it as Python's number."""
         need_between(0, None, decay=self.decay)
+        object.__setattr__(self, "decay", plain(self.decay))
 
     def begin(self, x):
         """Return that there was no gradient yet."""

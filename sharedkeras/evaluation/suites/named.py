@@ -8,6 +8,7 @@ def named_attacks(names, *, dataset, norm="linf", epsilon=None, queries=5000):
 
     - `fgsm`, `pgd<steps>`: in Linf those of `paper_attacks`; in other norms all steps of PGD together
       are 2.5 radii long.
+    - `mi-fgsm`: PGD with momentum, ten steps of a tenth of the radius from the clean image.
     - `cw`, `cw-search`: those of `paper_attacks`, which look for the nearest success in L2 at whatever
       distance, and so take no part of `norm` and `epsilon`.
     - `apgd-ce`, `apgd-dlr`, `apgd-t`, `fab`, `fab-t`: as members of AutoAttack, one start each.
