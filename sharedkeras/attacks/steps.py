@@ -17,6 +17,10 @@ class Step:
 
     Attributes:
         name: str, a field that is not given, so that reports tell which step it is.
+
+    Example:
+        >>> get("momentum")
+        Momentum(decay=1.0)
     """
 
     name: str

@@ -16,6 +16,12 @@ def cross_entropy(y, logits):
 
     Returns:
         `(batch,)` tensor, at least 0.
+
+    Example:
+        >>> import numpy as np
+        >>> logits = np.array([[0.0, 0.0], [1e4, 0.0]], "float32")
+        >>> ops.convert_to_numpy(cross_entropy(np.array([0, 1]), logits)).round(4).tolist()
+        [0.6930999755859375, 10000.0]
     """
     log_probability = ops.log_softmax(logits, axis=-1)
     y = ops.cast(ops.convert_to_tensor(y), "int32")

@@ -16,6 +16,12 @@ def kl_categorical(p_logits, q_logits):
 
     Returns:
         `(batch,)` tensor, at least 0 up to rounding.
+
+    Example:
+        >>> import numpy as np
+        >>> p, q = np.log([[0.5, 0.5]]).astype("float32"), np.log([[0.25, 0.75]]).astype("float32")
+        >>> round(float(ops.convert_to_numpy(kl_categorical(p, q))[0]), 4)  # log(4 / 3) / 2
+        0.1438
     """
     log_p = ops.log_softmax(p_logits, axis=-1)
     log_q = ops.log_softmax(q_logits, axis=-1)

@@ -37,6 +37,11 @@ def margin(y, logits):
 
     Returns:
         `(batch,)` tensor, above 0 where the example is misclassified.
+
+    Example:
+        >>> logits = np.array([[3.0, 1.0, 0.0], [3.0, 1.0, 0.0]], "float32")
+        >>> ops.convert_to_numpy(margin(np.array([0, 2]), logits)).tolist()
+        [-2.0, 3.0]
     """
     _need(logits, 2, "margin", "more classes")
     return _strongest_other(logits, y) - _pick(logits, y)
@@ -62,6 +67,12 @@ def dlr(y, logits):
 
     Reference: F. Croce, M. Hein, "Reliable evaluation of adversarial robustness with an ensemble of
         diverse parameter-free attacks", 2020.
+
+    Example:
+        >>> logits = np.array([[4.0, 2.0, 0.0]], "float32")
+        >>> values = [dlr(np.array([0]), scale * logits) for scale in (1.0, 8.0)]
+        >>> [float(ops.convert_to_numpy(value)[0]) for value in values]
+        [-0.5, -0.5]
     """
     _need(logits, 3, "dlr", "margin")
     top = ops.top_k(logits, 3)[0]

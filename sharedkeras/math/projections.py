@@ -23,20 +23,6 @@ _INSIDE = 1.0 - 1e-6
 _HALVINGS = {"float32": 26, "float64": 55}  # Two more than the type has bits.
 
 
-def excess(point, normal, offset):
-    """Compute by how much a point lies above a hyperplane: `<normal, point> - offset`.
-
-    Args:
-        point: `(batch, ...)` tensor.
-        normal: `(batch, ...)` tensor.
-        offset: `(batch,)` tensor.
-
-    Returns:
-        `(batch,)` tensor.
-    """
-    return ops.sum(_flat(normal) * _flat(point), axis=1) - offset
-
-
 def linf(point, normal, excess):
     """Find the shortest move in Linf from a point to a hyperplane within [0, 1]^d.
 

@@ -62,10 +62,10 @@ def _settings(report):
 
 def _role(name, entry):
     """Tell what an attack counts as, also in reports that say no more of it than a name or a class."""
-    if "role" in entry:
-        return entry["role"]
     if name.startswith("transfer"):
         return "transfer"
+    if "role" in entry:
+        return entry["role"]
     if name.startswith("square") and "attack" not in entry:
         return "black-box"
     return _ROLES_OF_OLD.get(entry.get("attack"), "other")
