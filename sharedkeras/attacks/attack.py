@@ -163,7 +163,7 @@ class Attack:
     def __call__(
         self, classifier, x, y, *, seed, loss=None, epsilon=None, index=None, start=None, guide=None
     ):
-        """Crafts adversarial images: `run(...).adversarial`, through which no gradient flows.
+        """Craft adversarial images: `run(...).adversarial`, through which no gradient flows.
 
         Args:
             classifier: as in `run`, like the other arguments.
@@ -199,7 +199,7 @@ class Attack:
         max_rows=None,
         visit=None,
     ):
-        """Crafts adversarial images and tells how it went.
+        """Craft adversarial images and tell how it went.
 
         The arguments are the same for every attack. What an attack returns beyond the common, and what
         its trace holds, is said of its class.

@@ -25,7 +25,7 @@ def craft(
     label_names=None,
     verbose=None,
 ):
-    """Crafts an adversarial example of every image that the network classifies correctly.
+    """Craft an adversarial example of every image that the network classifies correctly.
 
     Each is verified by a fresh forward pass, as in `evaluate`. Attacks that look for the nearest
     success, which `evaluate` stops at the first, here search to their end, so that distances mean

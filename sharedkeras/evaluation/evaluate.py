@@ -28,7 +28,7 @@ def evaluate(
     label_names=None,
     verbose=None,
 ):
-    """Measures the accuracy without an attack, under each attack alone, and in the worst case.
+    """Measure the accuracy without an attack, under each attack alone, and in the worst case.
 
     Args:
         network: `keras.Model` (ours or not) from images in [0, 1] to logits; for black-box attacks also

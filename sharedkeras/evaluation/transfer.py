@@ -33,7 +33,7 @@ def transfer(
     label_names=None,
     verbose=None,
 ):
-    """Measures the accuracy on images that were crafted against another network.
+    """Measure the accuracy on images that were crafted against another network.
 
     It is what an attacker has who cannot look into the network but owns a similar one, and it needs no
     gradient of the network: a large gap to the white-box figures is expected, an accuracy below them

@@ -122,7 +122,7 @@ def _one_sided(point, normal, excess):
 
 
 def _root(need, slope, full, free):
-    """Solves `sum_i (slope_i level where free_i(level), else full_i) = need` for the level.
+    """Solve `sum_i (slope_i level where free_i(level), else full_i) = need` for the level.
 
     Where even all coordinates at the end of their room fall short, the level is one at which they are.
     """
@@ -142,7 +142,7 @@ def _root(need, slope, full, free):
 
 
 def clip_to_image(x):
-    """Clips to [0, 1]."""
+    """Clip to [0, 1]."""
     return ops.clip(x, 0.0, 1.0)
 
 
@@ -170,7 +170,7 @@ def project_into_ball_and_box(x, point, epsilon):
 
 
 def project_to_ball_and_box(x, point, epsilon):
-    """Projects points onto the intersection of an L1 ball and [0, 1].
+    """Project points onto the intersection of an L1 ball and [0, 1].
 
     The nearest point moves every coordinate by the same amount towards the image, stopping there:
 

@@ -79,7 +79,7 @@ def _same_ball(a, b):
 
 
 def _white_box(report, entry):
-    """Names the attacks with gradients that search the same ball and are meant to be strong."""
+    """Name the attacks with gradients that search the same ball and are meant to be strong."""
     return [
         name
         for name, other in _settings(report).items()

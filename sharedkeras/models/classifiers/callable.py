@@ -1,4 +1,4 @@
-"""Classifiers of which only the outputs are known."""
+"""Classifiers that give outputs and nothing else."""
 
 import keras
 import numpy as np
@@ -31,7 +31,7 @@ class CallableClassifier:
 
     @property
     def folded(self):
-        """The classifier itself: of a callable there is no faster twin."""
+        """The classifier itself: a callable has no faster twin."""
         return self
 
     def predict(self, x):
