@@ -313,9 +313,14 @@ def check_attacks(attacks, classifier=None, reserved=("clean",)):
     Raises:
         ValueError: naming the first attack that is none or cannot be run.
     """
+    if not isinstance(attacks, dict):
+        raise ValueError(
+            "`attacks` must be a dict from a name to an attack, also for a single one: "
+            f'{{"pgd20": PGD(...)}}. Received: attacks={attacks!r}'
+        )
     if not attacks:
         raise ValueError(f"There must be at least one attack. Received: attacks={attacks}")
-    for name, attack in dict(attacks).items():
+    for name, attack in attacks.items():
         if name in reserved or not isinstance(attack, Attack):
             raise ValueError(
                 f"`attacks` must map names other than {', '.join(map(repr, reserved))} to attacks: "

@@ -3,10 +3,13 @@
 import dataclasses
 from typing import Any, ClassVar
 
-from sharedkeras.attacks import Attack
+from sharedkeras.attacks import FAB, CarliniWagner
 from sharedkeras.attacks import attack as attack_base
 from sharedkeras.evaluation.checks.upper_bound import bounded_above
 from sharedkeras.evaluation.judging.judge import judge
+from sharedkeras.evaluation.judging.options import Options
+
+_NEAREST = (CarliniWagner, FAB)
 
 
 def craft(
@@ -42,7 +45,7 @@ def craft(
         select: str or int, which output to attack, where the network has several.
         index: `(n,)` ints, the examples' numbers; 0, 1, ... if None.
         settings: dict of further entries for the report, such as the dataset's name.
-        resume_from: path of a directory that keeps finished batches.
+        resume_from: path of a directory that keeps finished examples.
         label_names: names of the classes, for the report.
         verbose: bool, whether to show progress; None shows it on a terminal.
 
@@ -56,11 +59,7 @@ def craft(
     """
     attack_base.check_attacks({name: attack})
     used = _ToItsEnd(attack, attack.norm, attack.epsilon) if attack.seeks_nearest else attack
-    report = judge(
-        network,
-        x,
-        y,
-        {name: used},
+    options = Options(
         cascade=False,
         batch_size=batch_size,
         seed=seed,
@@ -71,21 +70,20 @@ def craft(
         label_names=label_names,
         verbose=verbose,
     )
+    report = judge(network, x, y, {name: used}, options)
     return bounded_above(
         report, f"{name} alone was run; judge the network with `autoattack` before quoting a figure."
     )
 
 
 @dataclasses.dataclass(frozen=True)
-class _ToItsEnd(Attack):
+class _ToItsEnd:
     """An attack that is not told to stop at its first success."""
 
     attack: Any
     norm: str
     epsilon: float | None
+    black_box: ClassVar[bool] = False
 
-    seeks_nearest: ClassVar[bool] = True
-
-    def craft(self, task):
-        """Search as the attack does, to its end."""
-        return self.attack.craft(task._replace(early_stop=False))
+    def run(self, classifier, x, y, *, seed, index=None, **_):
+        return self.attack.run(classifier, x, y, seed=seed, index=index)

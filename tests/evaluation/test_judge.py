@@ -119,8 +119,8 @@ def test_resumed_evaluation_ends_with_the_same_verdicts(network, data, tmp_path)
     stop = [1, 1]
     with pytest.raises(KeyboardInterrupt):
         evaluation.evaluate(network, x, y, attacks, resume_from=tmp_path / "j", **arguments)
-    written = sorted(p.name for p in (tmp_path / "j").glob("*.npz"))
-    assert [name for name in written if "pgd" in name] == ["01-pgd-00000.npz", "01-pgd-00001.npz"]
+    # Five batches of FGSM, two of PGD.
+    assert len(list((tmp_path / "j").glob("*.npz"))) == 5 + 2
     stop = [1] * 3  # of five batches, three are left
     resumed = evaluation.evaluate(network, x, y, attacks, resume_from=tmp_path / "j", **arguments)
     assert not stop
@@ -134,8 +134,8 @@ def test_resumed_evaluation_ends_with_the_same_verdicts(network, data, tmp_path)
 def test_damaged_entry_is_made_again(network, data, tmp_path):
     x, y = data
     first = evaluation.evaluate(network, x, y, ATTACKS, batch_size=8, resume_from=tmp_path / "j")
-    entry = next((tmp_path / "j").glob("01*.npz"))
-    entry.write_bytes(entry.read_bytes()[:100])
+    for entry in (tmp_path / "j").glob("*.npz"):
+        entry.write_bytes(entry.read_bytes()[:100])
     again = evaluation.evaluate(network, x, y, ATTACKS, batch_size=8, resume_from=tmp_path / "j")
     assert np.array_equal(first.adversarial, again.adversarial)
 
