@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from sharedkeras.arguments import need_between, plain
 from sharedkeras.attacks import Attack, AttackResult
 from sharedkeras.attacks.apgd.apgd import effective_loss
 from sharedkeras.attacks.attack import check_attacks
@@ -134,12 +135,8 @@ class _Nothing(Attack):
 
 
 def _checked_radius(norm, epsilon):
-    is_number = np.ndim(epsilon) == 0 and np.asarray(epsilon).dtype.kind in "iuf"
-    if not is_number or not 0 <= epsilon < math.inf:
-        raise ValueError(
-            f"`epsilon` must be a finite number of at least 0. Received: epsilon={epsilon!r}"
-        )
-    epsilon = float(epsilon)
+    need_between(0, None, epsilon=epsilon)
+    epsilon = float(plain(epsilon))
     if norm == "linf" and epsilon > 1:
         raise ValueError(
             "`epsilon` is in units of an image in [0, 1], where no pixel can move by more than 1: "

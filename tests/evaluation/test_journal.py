@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import os
 import sys
 import threading
 from typing import ClassVar
@@ -553,7 +554,7 @@ def test_a_later_format_is_refused(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "name",
-    [".evaluation.jsonabcd1234.tmp", ".0a1b2c3d4e5f6071-0a1b2c3d4e5f6071.npz_x9f.tmp"],
+    [".evaluation.jsonabcd1234.tmp", ".0a1b2c3d4e5f6071-0a1b2c3d4e5f6071.npz_x9f32_1.tmp"],
 )
 def test_litter_of_a_kill_is_removed(tmp_path, name):
     for text in ("", '{"finger', "PK"):
@@ -571,20 +572,16 @@ def test_a_directory_of_other_files_is_refused(tmp_path, name):
 
 
 def test_another_process_that_opens_the_directory_harms_nothing(tmp_path, monkeypatch):
-    write = journal.write_atomically
-    company = []
+    replace, mine = os.replace, {"of": "mine"}
 
-    def disturbed(path, data):
-        if path.suffix == ".npz" and len(company) < 2:
-            company.append(path)
-            if len(company) == 1:
-                raise FileNotFoundError(path)  # Its half-written file was taken for litter.
-        write(path, data)
+    def disturbed(source, target):
+        Journal(tmp_path, lambda: mine)  # While this one has written its file and not named it yet.
+        replace(source, target)
 
-    book = Journal(tmp_path, lambda: {"of": "mine"})
-    monkeypatch.setattr(journal, "write_atomically", disturbed)
+    book = Journal(tmp_path, lambda: mine)
+    monkeypatch.setattr(os, "replace", disturbed)
     book.write("0a-0", np.arange(2), {"success": np.ones(2, bool)})
-    assert Journal(tmp_path, lambda: {"of": "mine"}).read("0a", np.arange(2)) is not None
+    assert Journal(tmp_path, lambda: mine).read("0a", np.arange(2)) is not None
 
 
 def test_two_evaluations_at_once(tmp_path):

@@ -1,7 +1,6 @@
 """Finished work of an evaluation on disk, so that a killed one can go on."""
 
 import base64
-import contextlib
 import json
 import pathlib
 import re
@@ -9,11 +8,10 @@ import re
 import numpy as np
 
 from sharedkeras.evaluation.judging import identity, sealed
-from sharedkeras.files import write_atomically
+from sharedkeras.files import parse_json, remove_litter, write_atomically
 
 FORMAT = "sharedkeras-journal/2"
 _HEAD = "evaluation.json"
-_LITTER = re.compile(r"\.(evaluation\.json|[0-9a-f].*\.npz).*\.tmp")
 _ENTRY = re.compile(r"[0-9a-f]+-.*\.npz")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -48,11 +46,11 @@ class Journal:
         self._path.mkdir(parents=True, exist_ok=True)
         mine = fingerprint()
         logits = None if probe is None else np.asarray(probe(), "float32")
-        self._tidy()
+        remove_litter(self._path)
         head = self._read_head()
         if head is None:
             head = _head(mine, logits)
-            self._write(_HEAD, json.dumps(head))
+            write_atomically(self._path / _HEAD, json.dumps(head))
         self._check_same(head, mine, logits)
         self._seal = head["seal"]
 
@@ -67,7 +65,7 @@ class Journal:
         """
         if self._path is not None:
             data = sealed.pack({"index": np.asarray(index), **done}, self._chained(key))
-            self._write(f"{key}.npz", data)
+            write_atomically(self._path / f"{key}.npz", data)
 
     def read(self, key, index):
         """Return what is kept under a key, for the examples asked for.
@@ -92,19 +90,6 @@ class Journal:
 
     def _chained(self, key):
         return f"{self._seal}/{key}"
-
-    def _write(self, name, data):
-        try:
-            write_atomically(self._path / name, data)
-        except FileNotFoundError:  # Another process has opened the directory just now, and tidied it.
-            write_atomically(self._path / name, data)
-
-    def _tidy(self):
-        """Remove what a killed process has left half-written."""
-        for path in self._path.iterdir():
-            if _LITTER.fullmatch(path.name):
-                with contextlib.suppress(OSError):
-                    path.unlink()
 
     def _read_head(self):
         """Return the directory's head, or None where it is to be written: without one or damaged."""
@@ -158,10 +143,10 @@ def _head(mine, logits):
 def _parsed(data):
     """Return the head that is written there, of whatever version, or None."""
     try:
-        head = json.loads(data)
-    except (ValueError, RecursionError):
+        head = parse_json(data, where=_HEAD, what="the head of a journal")
+    except ValueError:
         return None
-    return head if isinstance(head, dict) and head.get("seal") == _head_seal(head) else None
+    return head if head.get("seal") == _head_seal(head) else None
 
 
 def _may_be_ours(data):

@@ -1,10 +1,9 @@
 """How an evaluation is run, as one value."""
 
 import dataclasses
-import operator
 from typing import Any
 
-from sharedkeras.arguments import need_count
+from sharedkeras.arguments import need_count, need_seed, plain
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,15 +42,7 @@ class Options:
     def __post_init__(self):
         """Check the numbers and bring them to Python's type."""
         need_count(batch_size=self.batch_size)
-        object.__setattr__(self, "batch_size", operator.index(self.batch_size))
-        object.__setattr__(self, "seed", _whole(self.seed))
+        need_seed(seed=self.seed)
+        for name in ("batch_size", "seed"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
         object.__setattr__(self, "findings", tuple(self.findings))
-
-
-def _whole(seed):
-    try:
-        if isinstance(seed, bool):
-            raise TypeError
-        return operator.index(seed)
-    except TypeError:
-        raise ValueError(f"`seed` must be an int. Received: seed={seed!r}") from None

@@ -2,9 +2,10 @@
 
 import hashlib
 import io
-import zipfile
 
 import numpy as np
+
+from sharedkeras.files import read_archive
 
 _SEAL = "seal"
 
@@ -34,17 +35,13 @@ def unpack(path, chain):
     """
     try:
         data = path.read_bytes()
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            # Nothing is decompressed, so that a small file cannot become a large array.
-            if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
-                return None
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            arrays = dict(archive)
-        del arrays[_SEAL]
-        # Byte for byte, since the readers overlook some damage.
-        return arrays if pack(arrays, chain) == data else None
-    except Exception:  # Damage may raise whatever the readers of zip files and arrays can raise.
+        # Nothing is packed, so that a small file cannot become a large array.
+        arrays = read_archive(data, what="finished examples", max_bytes=len(data), where=path)
+    except (OSError, ValueError):
         return None
+    arrays.pop(_SEAL, None)
+    # Byte for byte, since readers overlook some damage.
+    return arrays if pack(arrays, chain) == data else None
 
 
 def _seal(arrays, chain):
