@@ -78,7 +78,7 @@ def autoattack(
             "`attacks` goes with version='custom', and only with it. "
             f"Received: version={version!r}, attacks={attacks!r}"
         )
-    epsilon = _checked_radius(norm, epsilon)
+    epsilon = checked_radius(norm, epsilon)
     classifier = as_classifier(network, select)
     if version == "custom":
         check_attacks(attacks, classifier)
@@ -134,7 +134,8 @@ class _Nothing(Attack):
         return AttackResult(task.x, none > 0, none + 0.0, none + math.inf, none)
 
 
-def _checked_radius(norm, epsilon):
+def checked_radius(norm, epsilon):
+    """Return a ball's size as a float, or raise a ValueError that says what it must be."""
     need_between(0, None, epsilon=epsilon)
     epsilon = float(plain(epsilon))
     if norm == "linf" and epsilon > 1:

@@ -1,7 +1,7 @@
 """The part of AutoAttack that needs no gradients."""
 
 from sharedkeras.attacks import Square
-from sharedkeras.evaluation.autoattack import autoattack
+from sharedkeras.evaluation.autoattack import autoattack, checked_radius
 from sharedkeras.evaluation.checks.upper_bound import bounded_above
 
 
@@ -56,6 +56,7 @@ def black_box(
     Reference: M. Andriushchenko, F. Croce, N. Flammarion, M. Hein, "Square Attack: a query-efficient
         black-box adversarial attack via random search", 2020.
     """
+    epsilon = checked_radius(norm, epsilon)
     # An empty ball holds the clean image only; the attack itself refuses it.
     attack = Square(norm=norm, epsilon=epsilon or 1.0, queries=queries)
     report = autoattack(

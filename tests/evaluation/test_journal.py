@@ -14,8 +14,7 @@ import pytest
 from keras import layers, ops
 
 from sharedkeras import evaluation
-from sharedkeras.attacks import APGD, FGSM, PGD, AttackResult, Square
-from sharedkeras.attacks.attack import Attack
+from sharedkeras.attacks import APGD, FGSM, PGD, Attack, AttackResult, Square
 from sharedkeras.evaluation.judging import identity, inputs, journal, kept, provenance, sealed
 from sharedkeras.evaluation.judging.journal import Journal
 from sharedkeras.models import CallableClassifier, FrozenClassifier
@@ -43,14 +42,17 @@ class Draw(Attack):
     asked: ClassVar[list] = []
     dies_after: ClassVar[list] = []
 
-    def run(self, classifier, x, y, *, seed, index, **_):
+    def craft(self, task):
+        x, y, index = map(ops.convert_to_numpy, (task.x, task.y, task.index))
         if self.dies_after and not self.dies_after[0]:
             raise KeyboardInterrupt
         if self.dies_after:
             self.dies_after[0] -= 1
-        noise = np.stack([np.random.default_rng((seed, i)).choice([-1, 1], x.shape[1:]) for i in index])
+        noise = np.stack(
+            [np.random.default_rng((task.seed, i)).choice([-1, 1], x.shape[1:]) for i in index]
+        )
         adv = np.clip(x + self.epsilon * noise, 0, 1).astype("float32")
-        success = np.asarray(classifier.predict(adv)).argmax(axis=1) != y
+        success = ops.convert_to_numpy(task.classifier.predict(adv)).argmax(axis=1) != y
         self.asked.extend(index[: len(np.unique(index))].tolist())
         zeros = np.zeros(len(x))
         return AttackResult(np.where(success[:, None, None, None], adv, x), success, zeros, zeros, zeros)
