@@ -245,6 +245,41 @@ def test_what_a_network_computes_tells_it_apart(change):
     assert differing(parts(keras_network()), parts(keras_network(**change))) == {"architecture"}
 
 
+def subclassed(activation, factor, flip):
+    class Scaled(layers.Layer):
+        def __init__(self, times):
+            super().__init__()
+            self.times = times.pop()  # Of a list, which no configuration holds.
+
+        def call(self, x):
+            return x * self.times
+
+    class Network(keras.Model):
+        def __init__(self, chosen):
+            super().__init__()
+            self.hidden = layers.Dense(4, activation=chosen[0])
+            self.scaled, self.out = Scaled([factor]), layers.Dense(3)
+
+        def call(self, x):
+            return self.out(self.scaled(self.hidden(ops.reshape(x, (-1, 16)))))
+
+    class Flipped(Network):
+        def call(self, x):
+            return super().call(1 - x)
+
+    keras.utils.set_random_seed(0)
+    network = (Flipped if flip else Network)([activation])
+    network(X)
+    return network
+
+
+def test_subclassed_networks_are_told_apart():
+    one = parts(subclassed("relu", 2.0, False))
+    assert not differing(one, parts(subclassed("relu", 2.0, False)))
+    for change in (("tanh", 2.0, False), ("relu", 3.0, False), ("relu", 2.0, True)):
+        assert differing(one, parts(subclassed(*change))) == {"architecture"}, change
+
+
 def test_functions_are_told_apart_by_what_they_compute():
     def lam(function):
         return keras_network(last=layers.Lambda(function, output_shape=(3,)))

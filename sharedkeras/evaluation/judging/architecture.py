@@ -26,28 +26,35 @@ def architecture_digest(network):
     Returns:
         Hexadecimal str.
     """
-    layers = network._flatten_layers()
-    return identity.digest([_graph(network), [_layer(layer) for layer in layers]])
+    graph, layers = _configuration(network), network._flatten_layers()
+    # Where the network cannot tell how its layers are joined, at least each tells what it is.
+    apart = [_configuration(layer) for layer in layers] if graph is None else None
+    return identity.digest([graph, apart, [_layer(layer) for layer in layers]])
 
 
-def _graph(network):
+def _configuration(layer):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Of lambdas, which would not be safe to load again.
-            config = network.get_config()
-    except NotImplementedError:  # A subclassed network need not tell.
+            config = layer.get_config()
+            return _plain({key: value for key, value in config.items() if key != "name"}, {})
+    except Exception:  # Layers and networks of one's own need not be able to tell.
         return None
-    return _plain(config, {})
 
 
 def _layer(layer):
     """Return what a layer does as far as its own code and attributes tell."""
+    kinds = (types.FunctionType, types.MethodType, np.ndarray)
+    if not identity.is_library(type(layer).__module__):
+        kinds += (bool, int, float, str, tuple)
     held = {
         name: _known(value)
         for name, value in vars(layer).items()
-        if isinstance(value, types.FunctionType | types.MethodType | np.ndarray)
+        if isinstance(value, kinds)
+        and not name.startswith("_")
         and not identity.is_library(getattr(value, "__module__", None))
     }
+    held.pop("name", None)
     files = _files(layer.filepath) if isinstance(layer, keras.layers.TFSMLayer) else None
     return [identity.describe_class(type(layer)), sorted(held.items()), files]
 
