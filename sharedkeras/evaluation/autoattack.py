@@ -60,7 +60,8 @@ def autoattack(
         index: `(n,)` ints, the examples' numbers; 0, 1, ... if None.
         settings: dict of further entries for the report, such as the dataset's name.
         resume_from: path of a directory that keeps finished examples; a killed evaluation called again
-            with it goes on and ends with the same verdicts.
+            with it goes on and ends with the same verdicts, and so does a longer one (`version`). It
+            belongs to one network, its images, labels and seed; for others it is refused.
         label_names: names of the classes, for the report.
         verbose: bool, whether to show progress; None shows it on a terminal.
 

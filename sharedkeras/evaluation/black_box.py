@@ -42,8 +42,8 @@ def black_box(
         shard: `(i, m)`: judge slice i of m, counted from 0; `evaluation.merge` joins the reports.
         index: `(n,)` ints, the examples' numbers; 0, 1, ... if None.
         settings: dict of further entries for the report, such as the dataset's name.
-        resume_from: path of a directory that keeps finished batches. It cannot tell whether a callable
-            is the same one.
+        resume_from: path of a directory that keeps finished examples. A callable is known again by
+            its logits on some of the images, a file by its digest.
         label_names: names of the classes, for the report.
         verbose: bool, whether to show progress; None shows it on a terminal.
 

@@ -3,13 +3,11 @@
 import dataclasses
 from typing import Any, ClassVar
 
-from sharedkeras.attacks import FAB, CarliniWagner
+from sharedkeras.attacks import Attack
 from sharedkeras.attacks import attack as attack_base
 from sharedkeras.evaluation.checks.upper_bound import bounded_above
 from sharedkeras.evaluation.judging.judge import judge
 from sharedkeras.evaluation.judging.options import Options
-
-_NEAREST = (CarliniWagner, FAB)
 
 
 def craft(
@@ -77,13 +75,15 @@ def craft(
 
 
 @dataclasses.dataclass(frozen=True)
-class _ToItsEnd:
+class _ToItsEnd(Attack):
     """An attack that is not told to stop at its first success."""
 
     attack: Any
     norm: str
     epsilon: float | None
-    black_box: ClassVar[bool] = False
 
-    def run(self, classifier, x, y, *, seed, index=None, **_):
-        return self.attack.run(classifier, x, y, seed=seed, index=index)
+    seeks_nearest: ClassVar[bool] = True
+
+    def craft(self, task):
+        """Search as the attack does, to its end."""
+        return self.attack.craft(task._replace(early_stop=False))

@@ -79,7 +79,7 @@ def transfer(
     target, source = as_classifier(network, select), as_classifier(surrogate)
     _check_alike(target, source)
     attack_base.check_attacks(attacks, source)
-    name = source.name
+    name, parts = source.name, computes(source)
     options = Options(
         cascade=False,
         batch_size=batch_size,
@@ -97,7 +97,7 @@ def transfer(
                 for k, a in attacks.items()
             },
             "surrogate": name,
-            "surrogate_weights_sha256": computes(source)["weights"],
+            "surrogate_weights_sha256": parts["weights"],
             **(settings or {}),
         },
         checks=checks,
@@ -105,7 +105,8 @@ def transfer(
         label_names=label_names,
         verbose=verbose,
     )
-    transferred = {_PREFIX + k: _Transferred.of(a, source, _known(source)) for k, a in attacks.items()}
+    known = _known(source, parts)
+    transferred = {_PREFIX + k: _Transferred.of(a, source, known) for k, a in attacks.items()}
     return judge(network, x, y, transferred, options)
 
 
@@ -138,13 +139,12 @@ class _Transferred(Attack):
         return AttackResult(adv, success, result.best_loss, distance, result.queries)
 
 
-def _known(source):
+def _known(source, parts):
     """Return what tells one surrogate from another; of one that cannot be told, nothing is kept."""
-    parts = computes(source)
     if any(value is not None for value in parts.values()):
         return parts
     try:
-        return describe(source.function)
+        return describe(getattr(source, "function", source))
     except UnknownIdentity:
         return object()
 

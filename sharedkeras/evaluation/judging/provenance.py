@@ -71,7 +71,8 @@ def computes(classifier):
         Dict from the name of a part to a digest, a str, an int or None.
     """
     if not classifier.white_box:
-        parts = {"file": classifier.sha256}
+        # Of a `Classifier` of the user's own, too, where it tells.
+        parts = {"file": getattr(classifier, "sha256", None)}
     else:
         parts = {
             "weights": weights_digest(classifier.network),
