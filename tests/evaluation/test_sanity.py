@@ -192,6 +192,35 @@ def test_callables_are_checked_without_gradients():
     assert sanity.check(plain, *_labelled(plain), epsilon=0.1) == ()
 
 
+@pytest.mark.parametrize("least", [0.0, 1e-38, 1e-12])
+@pytest.mark.parametrize("count", [4, 24])
+def test_what_a_softmax_has_flattened_is_no_step_of_the_input(least, count):
+    """`least` is the smallest number that an exponential gives, which differs between CPUs."""
+    weights = np.random.default_rng(0).normal(size=(70, 4))
+    weights -= weights.mean(axis=0)  # so that images of all classes are among any few
+
+    def flat(x):
+        z = 1e5 * x.reshape(len(x), -1).astype("float64") @ weights
+        p = np.exp(z - z.max(axis=1, keepdims=True))
+        return np.maximum(p / p.sum(axis=1, keepdims=True), least).astype("float32")
+
+    x = np.random.default_rng(0).random((count, *SHAPE)).astype("float32")
+    y = flat(x).argmax(axis=1)
+    found = {f.code for f in sanity.before(CallableClassifier(flat), x, y)}
+    assert found == {"probabilities"}
+
+
+def test_equal_images_are_no_saturation():
+    weights = np.random.default_rng(0).normal(size=(70, 4))
+    x = np.repeat(np.random.default_rng(0).random((1, *SHAPE)).astype("float32"), 5, axis=0)
+
+    def stepped(x):
+        return np.rint(x * 3).reshape(len(x), -1) @ weights
+
+    found = sanity.before(CallableClassifier(stepped), x, stepped(x).argmax(axis=1))
+    assert {f.code for f in found} == {"quantised-input"}
+
+
 def _labelled(function):
     x = np.random.default_rng(0).random((6, *SHAPE)).astype("float32")
     return x, function(x).argmax(axis=1)
