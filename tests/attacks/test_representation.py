@@ -218,6 +218,7 @@ def test_default_guides_are_the_other_half(classifier, batch):
     np.testing.assert_allclose(numpy(alike), numpy(plain), atol=1e-6)
 
 
+@pytest.mark.numeric
 def test_epsilon_per_example_and_start(classifier, batch):
     x, y, guide = batch
     epsilon = np.linspace(0.01, 0.1, 9).astype("float32")

@@ -125,6 +125,7 @@ def test_stays_in_the_ball_and_finds_more_with_more_queries(norm):
     np.testing.assert_array_equal(queries, until)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("norm", NORMS)
 def test_same_without_trace_and_for_any_batch(norm):
     classifier, x, y = case(make=exact)
@@ -144,6 +145,7 @@ def test_same_without_trace_and_for_any_batch(norm):
             )
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_callable_gets_the_same_verdicts(norm):
     classifier, x, y = case(make=exact)

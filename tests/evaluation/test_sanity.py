@@ -103,6 +103,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_fault_has_its_findings(fault):
     arguments, expected = FAULTS[fault]
@@ -128,6 +129,7 @@ def test_one_example(fault):
     assert codes == expected - {"zero-gradient"}
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize(("name", "make_reference"), [("M1", M1), ("M2", M2)])
 def test_reference_networks_have_no_fault(name, make_reference):
     x, y = images(name)
@@ -192,6 +194,7 @@ def test_callables_are_checked_without_gradients():
     assert sanity.check(plain, *_labelled(plain), epsilon=0.1) == ()
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("least", [0.0, 1e-38, 1e-12])
 @pytest.mark.parametrize("count", [4, 24])
 def test_what_a_softmax_has_flattened_is_no_step_of_the_input(least, count):
