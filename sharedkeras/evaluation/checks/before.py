@@ -51,7 +51,8 @@ def before(classifier, x, y, *, attacks=None, batch_size=gradient_counts.EXAMPLE
         found += scaling(forward, x, y, logits)
         if _is_constant(forward, x, logits):
             return tuple(found) or (_constant(n),)
-        found += quantised(forward, x)
+        if not found:  # On another scale steps of a grey level may be next to none.
+            found += quantised(forward, x)
     soft = probabilities.finding(logits)
     found += soft
     if classifier.white_box:
@@ -85,7 +86,7 @@ def _gap(passes):
 
 def _drawn_once(classifier, x):
     """Find draws that a compiled graph makes when it is built, and never again."""
-    if not isinstance(classifier, FrozenClassifier):
+    if not classifier.white_box:
         return []
     gap = _gap(uncompiled_passes(classifier, x))
     if not gap > _LOGIT_TOLERANCE or classifier.random:
@@ -164,4 +165,3 @@ def _gradients(classifier, x, y, attacks):
     if not used:
         return []
     return gradients.judge_start(gradient_counts.count(classifier, x, y, used, len(x)), used)
-

@@ -84,10 +84,10 @@ def finding(logits):
             "error",
             f"The network returns probabilities{_WHOLE[whole]}{rounded}, not logits: on {len(logits)} "
             f"images its outputs lie between {max(logits.min(), 0):.2g} and "
-            f"{min(logits.max(), whole):.2g} and sum to {whole}, and {certain} images have a probability "
-            f"of exactly {whole}. Attacks see the flat gradients of the softmax, or none of its small "
-            "changes. Attack the logits: `sharedkeras.models.logits_of(network)` takes the softmax off a "
-            "Keras network, `select` names another output.",
+            f"{min(logits.max(), whole):.2g} and sum to {whole}; {certain} images have one of exactly "
+            f"{whole}. Attacks see the flat gradients of the softmax, or none of its small changes. "
+            "Attack the logits: `sharedkeras.models.logits_of(network)` takes the softmax off a Keras "
+            "network, `select` names another output.",
         )
     ]
 
@@ -96,7 +96,9 @@ class _Logarithm(CallableClassifier):
     """The logarithm of a classifier that answers in probabilities."""
 
     def __init__(self, classifier, whole):
-        super().__init__(classifier.function)
+        super().__init__(classifier.predict)
+        self.name, self.input_shape = classifier.name, classifier.input_shape
+        self.num_classes = classifier.num_classes
         self._whole = whole
 
     def predict(self, x):
@@ -112,13 +114,13 @@ def in_logits(classifier, x):
     of the logits. Rounded probabilities have lost what an attack looks for, and stay as they are.
 
     Args:
-        classifier: `CallableClassifier`, or another, which is returned as it is.
+        classifier: `Classifier`; one with gradients is returned as it is, for its softmax misleads them.
         x: `(n, H, W, C)` images to ask about.
 
     Returns:
         `(classifier, findings)`.
     """
-    if type(classifier) is not CallableClassifier:
+    if classifier.white_box:
         return classifier, []
     found = probabilities(classifier.predict(x))
     if found is None or found[1] is not None:

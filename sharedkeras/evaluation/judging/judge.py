@@ -7,10 +7,12 @@ import numpy as np
 
 from sharedkeras.attacks import attack as attack_base
 from sharedkeras.attacks.batching.sizes import bucket
-from sharedkeras.data import check_images, check_labels
+from sharedkeras.data import check_images, check_labels, with_channels
 from sharedkeras.evaluation.checks import gradients
 from sharedkeras.evaluation.checks.after import refreshed
 from sharedkeras.evaluation.checks.before import before
+from sharedkeras.evaluation.checks.probabilities import in_logits
+from sharedkeras.evaluation.checks.radius import check_radius
 from sharedkeras.evaluation.judging.attack_batch import attack_batch
 from sharedkeras.evaluation.judging.batches import logits_of
 from sharedkeras.evaluation.judging.devices import DevicePool
@@ -69,16 +71,18 @@ def judge(
         ValueError: if the images, the labels or the network's output are not what they must be.
     """
     asked = batch_size
-    x, y, index, batch_size = _checked(x, y, index, batch_size)
     classifier = as_classifier(network, select)
+    x, y, index, batch_size = _checked(with_channels(x, classifier.input_shape), y, index, batch_size)
     _check_shape(classifier, x)
     attack_base.check_attacks(attacks, classifier)
+    check_radius(attacks)
     journal = Journal(resume_from, lambda: fingerprint(classifier, x, y, index, attacks, seed, cascade))
     started = time.perf_counter()
     clean_labels = _clean_pass(classifier, x, y, batch_size)
     flags = {"clean": clean_labels == y}
     seconds = {"clean": time.perf_counter() - started}
-    findings, ends, checkpoints = [*findings], {}, {}
+    classifier, in_words = in_logits(classifier, x[:batch_size])
+    findings, ends, checkpoints = [*findings, *in_words], {}, {}
     if checks:
         findings += before(classifier, x, y, attacks=attacks, batch_size=batch_size)
     # Where gradients are known to lead nowhere, the end of an attack by gradients tells nothing new.

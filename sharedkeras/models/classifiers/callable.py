@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from sharedkeras.models.adapted import adapted
 from sharedkeras.models.classifiers.classifier import Classifier
 from sharedkeras.models.classifiers.frozen import FrozenClassifier
 
@@ -55,7 +56,7 @@ def as_classifier(network, select=None):
     if isinstance(network, FrozenClassifier | CallableClassifier):
         return network
     if isinstance(network, keras.Model):
-        return FrozenClassifier(network, select)
+        return FrozenClassifier(*adapted(network, select))
     if isinstance(network, Classifier):
         return network
     if callable(network):
