@@ -212,6 +212,11 @@ def test_draws_of_a_global_generator_are_found(draw):
     found = sanity.before(FrozenClassifier(network), x, y)
     assert [(f.code, f.severity) for f in found] == [("randomised-output", "error")]
     assert "SeedGenerator" in found[0].message
+    if draw is from_keras and keras.config.backend() == "jax":
+        with pytest.raises(ValueError, match="SeedGenerator"):  # Keras's own refusal of such a graph
+            evaluation.evaluate(network, x, y, PGD_, verbose=False)
+    else:
+        assert evaluation.evaluate(network, x, y, PGD_, verbose=False).verdict == "not usable"
 
 
 def test_a_look_leaves_the_generators_alone():
@@ -244,3 +249,13 @@ def test_images_of_another_range_are_refused_with_what_to_do(scale, offset, advi
     x = pictures()[0] * np.float32(scale) + np.float32(offset)
     with pytest.raises(ValueError, match=advice):
         data.check_images(x)
+
+
+def test_an_endpoint_may_refuse_other_images():
+    network, (x, y, _) = nearest_mean(255), pictures()
+
+    def endpoint(x):
+        assert x.min() >= 0 and x.max() <= 1
+        return network.predict(x, verbose=0)
+
+    assert "input-scaling" not in {f.code for f in sanity.before(CallableClassifier(endpoint), x, y)}

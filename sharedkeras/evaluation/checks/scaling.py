@@ -34,10 +34,8 @@ def scaling(forward, x, y, logits):
     if right > (1 - _GAIN) * n:
         return []
     most = int(np.unique(y, return_counts=True)[1].max())
-    best, name, layer = max(
-        ((_right(forward(there), y), name, layer) for there, name, layer in _scaled(x)),
-        key=lambda found: found[0],
-    )
+    found = [(_answered(forward, there, y), name, layer) for there, name, layer in _scaled(x)]
+    best, name, layer = max(found, key=lambda entry: entry[0])
     if best - right < _GAIN * n or _tail(best, n, max(most, right) / n) > _CHANCE:
         return []
     blind = _tail(right, n, most / n) > _CHANCE
@@ -65,6 +63,13 @@ def _scaled(x):
             f"keras.layers.Rescaling({scale}, offset={offset}) (these figures are of the images given; "
             "take those of its training set)",
         )
+
+
+def _answered(forward, x, y):
+    try:
+        return _right(forward(x), y)
+    except Exception:  # An endpoint may refuse what is no image in [0, 1].
+        return 0
 
 
 def _right(logits, y):

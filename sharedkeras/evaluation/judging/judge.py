@@ -81,7 +81,7 @@ def judge(
     clean_labels = _clean_pass(classifier, x, y, batch_size)
     flags = {"clean": clean_labels == y}
     seconds = {"clean": time.perf_counter() - started}
-    classifier, in_words = in_logits(classifier, x[:batch_size])
+    classifier, in_words = in_logits(classifier, x)
     findings, ends, checkpoints = [*findings, *in_words], {}, {}
     if checks:
         findings += before(classifier, x, y, attacks=attacks, batch_size=batch_size)
