@@ -259,10 +259,11 @@ def test_images_of_another_shape_are_refused(network, data):
         evaluation.evaluate(network, x.reshape(-1, 4, 9, 1), y, ATTACKS)
 
 
-def test_a_single_logit_is_refused(data):
+def test_a_single_logit_of_a_callable_is_refused(data):
     x, y = data
+    single, attacks = make(classes=1), {"square": Square(epsilon=0.1, queries=2)}
     with pytest.raises(ValueError, match="at least 2 classes"):
-        evaluation.evaluate(make(classes=1), x, 0 * y, ATTACKS)
+        evaluation.evaluate(lambda x: ops.convert_to_numpy(single(x)), x, 0 * y, attacks)
 
 
 @half_precision
