@@ -1,7 +1,7 @@
 """Images and labels: loading, checking, batching, augmenting."""
 
 from sharedkeras.data.batches import Batches
-from sharedkeras.data.check_images import check_images
+from sharedkeras.data.check_images import check_images, with_channels
 from sharedkeras.data.check_labels import check_labels
 from sharedkeras.data.crop_and_flip import CropAndFlip
 from sharedkeras.data.dataset import Dataset
@@ -18,4 +18,5 @@ __all__ = [
     "info",
     "load",
     "names",
+    "with_channels",
 ]

@@ -6,6 +6,7 @@ from sharedkeras.models.classifiers.classifier import Classifier
 from sharedkeras.models.classifiers.frozen import FrozenClassifier
 from sharedkeras.models.cnn import cnn
 from sharedkeras.models.load_network import load_network
+from sharedkeras.models.logits_of import logits_of
 from sharedkeras.models.resnet import resnet18, resnet50
 from sharedkeras.models.wide_resnet import wide_resnet
 
@@ -18,6 +19,7 @@ __all__ = [
     "cnn",
     "latent_dim_of",
     "load_network",
+    "logits_of",
     "names",
     "resnet18",
     "resnet50",

@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 
 from sharedkeras.attacks.batching.padding import pad
-from sharedkeras.data import check_images, check_labels
+from sharedkeras.data import check_images, check_labels, with_channels
 
 _PROBES = 32
 
@@ -41,7 +41,7 @@ def checked_examples(classifier, x, y, index):
     Raises:
         ValueError, TypeError: if they are not what they must be.
     """
-    x = check_images(x)
+    x = check_images(with_channels(x, classifier.input_shape))
     y = np.asarray(y)
     check_labels(y, size=len(x))
     index = np.arange(len(x)) if index is None else np.asarray(index)

@@ -9,6 +9,8 @@ from sharedkeras.attacks.batching.sizes import bucket
 from sharedkeras.evaluation.checks import gradients
 from sharedkeras.evaluation.checks.after import refreshed
 from sharedkeras.evaluation.checks.before import before
+from sharedkeras.evaluation.checks.probabilities import in_logits
+from sharedkeras.evaluation.checks.radius import check_radius
 from sharedkeras.evaluation.judging import inputs
 from sharedkeras.evaluation.judging.attack_batch import attack_batch
 from sharedkeras.evaluation.judging.batches import logits_of
@@ -51,6 +53,7 @@ def judge(network, x, y, attacks, options):
     """
     classifier = as_classifier(network, options.select)
     attack_base.check_attacks(attacks, classifier)
+    check_radius(attacks)
     examples = inputs.checked_examples(classifier, x, y, options.index)
     batch_size = min(options.batch_size, len(examples.x))
     journal = Journal(
@@ -60,7 +63,8 @@ def judge(network, x, y, attacks, options):
         _PROBE_TOLERANCE if classifier.white_box else _CALLABLE_TOLERANCE,
     )
     tally = _clean_pass(classifier, examples, batch_size, options.cascade)
-    findings = list(options.findings)
+    classifier, in_words = in_logits(classifier, examples.x)
+    findings = [*options.findings, *in_words]
     if options.checks:
         findings += before(classifier, examples.x, examples.y, attacks=attacks, batch_size=batch_size)
     # Where gradients are known to lead nowhere, the end of an attack by gradients tells nothing new.

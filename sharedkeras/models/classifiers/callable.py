@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from sharedkeras.models.adapted import adapted
 from sharedkeras.models.classifiers.classifier import Classifier
 from sharedkeras.models.classifiers.frozen import FrozenClassifier
 
@@ -85,7 +86,7 @@ def as_classifier(network, select=None):
     if isinstance(network, FrozenClassifier | CallableClassifier):
         return network
     if isinstance(network, keras.Model):
-        return FrozenClassifier(network, select)
+        return FrozenClassifier(*adapted(network, select))
     if any(kind.__module__.startswith("torch.") for kind in type(network).__mro__):
         raise TypeError(
             "`network` must be a keras.Model, or for black-box attacks a function from NumPy images "
