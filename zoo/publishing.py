@@ -4,46 +4,88 @@ import csv
 import datetime
 import hashlib
 import json
+import math
 import pathlib
 
+import numpy as np
+from keras import ops
+
 from sharedkeras import data, models
-from sharedkeras.evaluation import Report, weights_digest
-from sharedkeras.files import write_atomically
-from zoo import weights_store
-from zoo.cards_index import FORMAT, ROOT
+from sharedkeras.evaluation import Report
+from sharedkeras.files import locked, read_json, remove_litter, write_atomically
+from sharedkeras.files.bounded import read_bytes
+from zoo.card_reader import FORMAT, read_card
+from zoo.cards_index import ROOT, card_files
+from zoo.evidence import check_evidence
 from zoo.loading import build
+from zoo.names import check_plain
+from zoo.packing import pack, unpack
+
+_DTYPES = ("float32", "float16")
 
 
-def publish(run_dir, name, *, root=None, dtype="float32", hardware=""):
+def publish(run_dir, name, *, root=None, dtype="float32", hardware="", replace=False):
     """Make a card and a weights file from a finished run and its report.
 
-    Nothing is typed in: the recipe comes from `config.json`, the history from `metrics.csv`, the figures
-    from `report.json`, which must be of these very weights and of the whole test set.
+    Nothing is typed in: the recipe comes from `config.json`, the history from `metrics.csv`, ball, data
+    set, examples and figures from `report.json`, which must be of these very weights, in the recipe's
+    ball, on each image of the recipe's test set. The card's file is written last and in one step, so
+    that a failure at any time leaves what was there before.
 
     Args:
         run_dir: directory of a run with `best.keras` (or `last.keras`) and `report.json`.
         name: str, the network's name in the zoo.
         root: directory of the zoo; the package's own if None.
-        dtype: "float32" or "float16", how the weights are stored.
+        dtype: "float32" or "float16", how the weights are stored; rounding must not change them, since
+            the report is of the weights as they are loaded.
         hardware: str, what the run was made on.
+        replace: bool, whether a card of that name is replaced.
 
     Returns:
         Path of the card.
 
     Raises:
-        ValueError: if the report is of other weights or of part of the test set.
+        FileExistsError: if the zoo has that name, and `replace` is False or it is of other data.
+        FileNotFoundError: if a file of the run is missing.
+        ValueError: if the name is no plain name, a file is damaged, or the report is not the evidence.
     """
+    check_plain("name", name)
+    if dtype not in _DTYPES:
+        raise ValueError(f"`dtype` must be one of {_DTYPES}. Received: dtype={dtype!r}")
     run_dir, root = pathlib.Path(run_dir), pathlib.Path(root or ROOT)
-    config = json.loads((run_dir / "config.json").read_text())
+    card, packed = _make(run_dir, name, dtype, hardware)
+    path = root / "cards" / card["dataset"] / card["norm"] / f"{name}.json"
+    _check_free(root, path, replace)
+    for directory in (root / "weights", path.parent):
+        directory.mkdir(parents=True, exist_ok=True)
+    with locked(root):
+        _check_free(root, path, replace)
+        remove_litter(root / "weights")
+        remove_litter(path.parent)
+        _write(card, packed, path, root / "weights")
+    return path
+
+
+def _make(run_dir, name, dtype, hardware):
+    """Return the card of a run and its packed weights, after all checks."""
+    config = read_json(
+        run_dir / "config.json",
+        what="the config.json of a run",
+        entries={"recipe": dict, "versions": dict},
+    )
     recipe = config["recipe"]
-    report = Report.from_json(run_dir / "report.json")
-    network = models.load_network(run_dir, weights=report.settings["weights"])
-    if report.settings["weights_sha256"] != weights_digest(network):
-        raise ValueError(f"The report is of other weights than the run's. Received: {run_dir}")
+    for entry, kind in (("dataset", str), ("model", str), ("epsilon", float)):
+        if type(recipe.get(entry)) is not kind:
+            raise ValueError(
+                f"Not the config.json of a run: expected the recipe's {entry!r} as {kind.__name__}, and "
+                f"it is {recipe.get(entry)!r}. Received: path={run_dir / 'config.json'}"
+            )
+    where = run_dir / "report.json"
+    if not where.is_file():
+        raise FileNotFoundError(f"The run has no report; judge it first. Expected: {where}")
+    report = Report.from_json(where)
     info = data.info(recipe["dataset"])
-    whole = report.settings["split_size"]
-    if report.n != whole:
-        raise ValueError(f"A card needs a report on all {whole:,} test images. Received: n={report.n:,}")
+    network = models.load_network(run_dir, weights=report.settings.get("weights", "best"))
     latent = {layer.name: layer for layer in network.layers}.get("latent")
     description = {
         "model": recipe["model"],
@@ -51,21 +93,29 @@ def publish(run_dir, name, *, root=None, dtype="float32", hardware=""):
         "num_classes": network.output_shape[-1],
         "latent_dim": latent.units if latent is not None else None,
     }
-    packed = weights_store.pack(network, dtype)
-    weights_store.unpack(packed, build(description))
+    if (network.input_shape[1:], network.output_shape[-1]) != (info.input_shape, info.num_classes):
+        raise ValueError(
+            f"The run's network is not of {info.name}, with images {info.input_shape} and "
+            f"{info.num_classes} classes. Received: images {network.input_shape[1:]} and "
+            f"{network.output_shape[-1]} classes in {run_dir}"
+        )
+    packed = pack(network, dtype)
+    stored = build(description)
+    unpack(packed, stored, where=run_dir)
+    check_evidence(report, stored, recipe, info, where=where)
+    _check_same_function(network, stored, run_dir)
     history = _history(run_dir / "metrics.csv")
-    card = {
+    return {
         "format": FORMAT,
         "name": name,
-        "dataset": recipe["dataset"],
-        "norm": "linf",
-        "epsilon": recipe["epsilon"],
+        "dataset": report.settings["dataset"],
+        "norm": report.settings["norm"],
+        "epsilon": report.settings["epsilon"],
         "label_names": list(info.label_names),
         "preprocessing": "float32 images in [0, 1], channels last: divide uint8 by 255; nothing else",
         "network": description,
         "parameters": sum(value.size for value in network.get_weights()),
         "weights": {
-            "file": f"{name}.npz",
             "sha256": hashlib.sha256(packed).hexdigest(),
             "bytes": len(packed),
             "dtype": dtype,
@@ -93,16 +143,68 @@ def publish(run_dir, name, *, root=None, dtype="float32", hardware=""):
         },
         "citation": "X. Yu et al., Improving Adversarial Robustness by Learning Shared Information",
         "created": datetime.date.today().isoformat(),
-    }
-    (root / "weights").mkdir(parents=True, exist_ok=True)
-    write_atomically(root / "weights" / f"{name}.npz", packed)
-    path = root / "cards" / recipe["dataset"] / "linf" / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(card, indent=1) + "\n")
-    return path
+    }, packed
+
+
+def _check_same_function(network, stored, run_dir):
+    """Refuse a network that its recipe's architecture, with the same weights, does not compute."""
+    x = np.random.default_rng(0).random((4, *network.input_shape[1:]), "float32")
+    mine, theirs = (ops.convert_to_numpy(n(x, training=False)) for n in (network, stored))
+    if not np.allclose(mine, theirs, rtol=1e-4, atol=1e-4 * np.abs(mine).max()):
+        raise ValueError(
+            "The run's network computes something else than its recipe's architecture does with the "
+            f"same weights. Received: {run_dir}"
+        )
+
+
+def _check_free(root, path, replace):
+    others = [p for p in card_files(root) if p.stem.casefold() == path.stem.casefold()]
+    if others and (others != [path] or not replace):
+        how = "pass replace=True" if others == [path] else "choose another name, since this is elsewhere"
+        raise FileExistsError(
+            f"The zoo has a network of that name already; {how}. "
+            f"Received: name={path.stem!r}, which is {', '.join(map(str, others))}"
+        )
+
+
+def _write(card, packed, path, weights):
+    """Write the weights beside those that are there, then the card, and only then remove the old."""
+    name, sha256 = card["name"], card["weights"]["sha256"]
+    file = weights / f"{name}.npz"
+    if file.exists():
+        file = weights / f"{name}-{sha256[:12]}.npz"
+    write_atomically(file, packed)
+    card["weights"] = {"file": file.name, **card["weights"]}
+    old = _weights_of(path)
+    try:
+        write_atomically(path, json.dumps(card, indent=1, allow_nan=False) + "\n")
+    except BaseException:
+        if file != old:
+            file.unlink(missing_ok=True)
+        raise
+    if old is not None and old != file:
+        old.unlink(missing_ok=True)
+
+
+def _weights_of(path):
+    """Return the weights file of a card that is there, or None."""
+    try:
+        return path.parents[3] / "weights" / read_card(path)["weights"]["file"]
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def _history(path):
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {k: [float(row[k]) for row in rows] for k in rows[0]} if rows else {}
+    """Return the columns of a run's log as lists of numbers."""
+    text = read_bytes(path, what="the metrics.csv of a run", max_bytes=2**26)
+    try:
+        rows = list(csv.DictReader(text.decode().splitlines(), strict=True))
+        columns = {k: [float(row[k]) for row in rows] for k in rows[0]} if rows else {}
+    except (ValueError, TypeError, csv.Error) as error:
+        raise ValueError(
+            f"Not the metrics.csv of a run: expected numbers in columns ({error}). Received: path={path}"
+        ) from error
+    infinite = [name for name, column in columns.items() if not all(map(math.isfinite, column))]
+    if infinite:
+        raise ValueError(f"The run diverged: {infinite} are not finite. Received: path={path}")
+    return columns
