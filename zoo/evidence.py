@@ -9,14 +9,14 @@ _STRICTER = 1.02
 _SAME = 1e-6
 
 
-def check_evidence(report, network, recipe, info, *, where):
+def check_evidence(report, network, recipe, size, *, where):
     """Refuse a report that is not of this network, in its recipe's ball, on the whole test set.
 
     Args:
         report: `Report`.
         network: `keras.Model` with the weights to publish.
         recipe: dict, the recipe in the run's `config.json`.
-        info: `DatasetInfo` of the recipe's data set, which knows how large the test set is.
+        size: int, how many test images the recipe's data set has.
         where: path of the report, for messages.
 
     Raises:
@@ -36,14 +36,14 @@ def check_evidence(report, network, recipe, info, *, where):
     need("norm", settings.get("norm"), "linf")  # Every recipe trains in Linf.
     _check_epsilon(settings, recipe["epsilon"], where)
     _check_attacks(settings, where)
-    if report.n != info.test_size or settings.get("split_size", info.test_size) != info.test_size:
+    if report.n != size or settings.get("split_size", size) != size:
         raise ValueError(
-            f"A card needs a report on all {info.test_size:,} test images of {info.name}. "
+            f"A card needs a report on all {size:,} test images of {recipe['dataset']}. "
             f"Received: n={report.n:,}, split_size={settings.get('split_size')} in {where}"
         )
-    if not np.array_equal(np.sort(report.indices), np.arange(info.test_size)):
+    if not np.array_equal(np.sort(report.indices), np.arange(size)):
         raise ValueError(
-            f"A card needs a report on each of the {info.test_size:,} test images, numbered from 0. "
+            f"A card needs a report on each of the {size:,} test images, numbered from 0. "
             f"Received: indices from {report.indices.min()} to {report.indices.max()} in {where}"
         )
     if settings.get("weights_sha256") != weights_digest(network):

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from sharedkeras import data, models
+from sharedkeras.data.count_test_images import count_test_images
 from sharedkeras.evaluation import Report
 from sharedkeras.files import locked, read_json, remove_litter, write_atomically
 from sharedkeras.files.bounded import read_bytes
@@ -24,7 +25,7 @@ from zoo.packing import pack, unpack
 _DTYPES = ("float32", "float16")
 
 
-def publish(run_dir, name, *, root=None, dtype="float32", hardware="", replace=False):
+def publish(run_dir, name, *, root=None, dtype="float32", hardware="", replace=False, data_dir=None):
     """Make a card and a weights file from a finished run and its report.
 
     Nothing is typed in: the recipe comes from `config.json`, the history from `metrics.csv`, ball, data
@@ -40,6 +41,7 @@ def publish(run_dir, name, *, root=None, dtype="float32", hardware="", replace=F
             the report is of the weights as they are loaded.
         hardware: str, what the run was made on.
         replace: bool, whether a card of that name is replaced.
+        data_dir: directory of the data, read only for a data set whose size its name does not tell.
 
     Returns:
         Path of the card.
@@ -66,7 +68,7 @@ def publish(run_dir, name, *, root=None, dtype="float32", hardware="", replace=F
     return path
 
 
-def _make(run_dir, name, dtype, hardware):
+def _make(run_dir, name, dtype, hardware, data_dir):
     """Return the card of a run and its packed weights, after all checks."""
     config = read_json(
         run_dir / "config.json",
@@ -102,7 +104,8 @@ def _make(run_dir, name, dtype, hardware):
     packed = pack(network, dtype)
     stored = build(description)
     unpack(packed, stored, where=run_dir)
-    check_evidence(report, stored, recipe, info, where=where)
+    size = count_test_images(recipe["dataset"], data_dir=data_dir)
+    check_evidence(report, stored, recipe, size, where=where)
     _check_same_function(network, stored, run_dir)
     history = _history(run_dir / "metrics.csv")
     return {

@@ -39,25 +39,21 @@ class DatasetInfo:
         input_shape: `(H, W, C)` of an image.
         num_classes: int, the number K of labels.
         label_names: tuple of K strings, in the order of the labels.
-        train_size: int, number of training images, those for validation included.
-        test_size: int, number of test images.
     """
 
     name: str
     input_shape: tuple[int, int, int]
     num_classes: int
     label_names: tuple[str, ...]
-    train_size: int
-    test_size: int
 
 
 _KNOWN = {
-    name: DatasetInfo(name, input_shape, len(label_names), label_names, train_size, test_size)
-    for name, input_shape, label_names, train_size, test_size in (
-        ("mnist-mini", (28, 28, 1), _DIGITS, 10_000, 2_000),
-        ("mnist", (28, 28, 1), _DIGITS, 60_000, 10_000),
-        ("cifar10", (32, 32, 3), _CIFAR10, 50_000, 10_000),
-        ("cifar100", (32, 32, 3), _CIFAR100, 50_000, 10_000),
+    name: DatasetInfo(name, input_shape, len(label_names), label_names)
+    for name, input_shape, label_names in (
+        ("mnist-mini", (28, 28, 1), _DIGITS),
+        ("mnist", (28, 28, 1), _DIGITS),
+        ("cifar10", (32, 32, 3), _CIFAR10),
+        ("cifar100", (32, 32, 3), _CIFAR100),
     )
 }
 
