@@ -46,7 +46,7 @@ def read_card(path):
         _check_evaluation(card)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         reason = f"it lacks the entry {error}" if isinstance(error, KeyError) else error
-        raise ValueError(f"Not {WHAT}: {reason}. Received: path={path}") from error
+        raise ValueError(f"Expected {WHAT}, and it is none: {reason}. Received: path={path}") from error
     return card
 
 

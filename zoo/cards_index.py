@@ -72,5 +72,5 @@ def card(name):
     if name in problems:
         raise ValueError(f"The card cannot be used. {problems[name]}")
     if name not in cards:
-        raise ValueError(f"Unknown network; the zoo has {list(cards)}. Received: name={name!r}")
+        raise ValueError(f"Unknown network. Expected one of {list(cards)}. Received: name={name!r}")
     return cards[name]

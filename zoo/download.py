@@ -121,4 +121,6 @@ class _Download:
 
 
 def _absent(address, reason):
-    return FileNotFoundError(f"The file could not be fetched: {reason}. Received: {address}")
+    return FileNotFoundError(
+        f"Expected a file, which could not be fetched: {reason}. Received: {address}"
+    )

@@ -48,7 +48,7 @@ def check_evidence(report, network, recipe, size, *, where):
         )
     if settings.get("weights_sha256") != weights_digest(network):
         raise ValueError(
-            "The report is of other weights than the run's (after rounding, where `dtype` rounds). "
+            "The report is of other weights. Expected those of the run, rounded if `dtype` rounds. "
             f"Received: weights_sha256={settings.get('weights_sha256')!r} in {where}"
         )
     if not report.accuracy:

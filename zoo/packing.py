@@ -65,4 +65,5 @@ def unpack(data, network, *, where="the archive"):
                 f"The weights must be finite numbers. Received: {name} of {value.dtype}, not all of it "
                 f"finite numbers, path={where}"
             )
-    network.set_weights([v.astype("float32") if v.dtype == np.float16 else v for v in values.values()])
+    ordered = [values[name] for name in shapes]
+    network.set_weights([v.astype("float32") if v.dtype == np.float16 else v for v in ordered])

@@ -13,7 +13,7 @@ from keras import ops
 from sharedkeras import data, models
 from sharedkeras.data.count_test_images import count_test_images
 from sharedkeras.evaluation import Report
-from sharedkeras.files import locked, read_json, remove_litter, write_atomically
+from sharedkeras.files import locked, parse_json, read_json, remove_litter, write_atomically
 from sharedkeras.files.bounded import read_bytes
 from zoo.card_reader import FORMAT, read_card
 from zoo.cards_index import ROOT, card_files
@@ -55,7 +55,7 @@ def publish(run_dir, name, *, root=None, dtype="float32", hardware="", replace=F
     if dtype not in _DTYPES:
         raise ValueError(f"`dtype` must be one of {_DTYPES}. Received: dtype={dtype!r}")
     run_dir, root = pathlib.Path(run_dir), pathlib.Path(root or ROOT)
-    card, packed = _make(run_dir, name, dtype, hardware)
+    card, packed = _make(run_dir, name, dtype, hardware, data_dir)
     path = root / "cards" / card["dataset"] / card["norm"] / f"{name}.json"
     _check_free(root, path, replace)
     for directory in (root / "weights", path.parent):
@@ -70,18 +70,17 @@ def publish(run_dir, name, *, root=None, dtype="float32", hardware="", replace=F
 
 def _make(run_dir, name, dtype, hardware, data_dir):
     """Return the card of a run and its packed weights, after all checks."""
+    config_file = run_dir / "config.json"
     config = read_json(
-        run_dir / "config.json",
-        what="the config.json of a run",
-        entries={"recipe": dict, "versions": dict},
+        config_file, what="the config.json of a run", entries={"recipe": dict, "versions": dict}
     )
     recipe = config["recipe"]
-    for entry, kind in (("dataset", str), ("model", str), ("epsilon", float)):
-        if type(recipe.get(entry)) is not kind:
-            raise ValueError(
-                f"Not the config.json of a run: expected the recipe's {entry!r} as {kind.__name__}, and "
-                f"it is {recipe.get(entry)!r}. Received: path={run_dir / 'config.json'}"
-            )
+    parse_json(
+        json.dumps(recipe),
+        where=config_file,
+        what="the recipe of a run",
+        entries={"dataset": str, "model": str, "epsilon": float},
+    )
     where = run_dir / "report.json"
     if not where.is_file():
         raise FileNotFoundError(f"The run has no report; judge it first. Expected: {where}")
@@ -97,7 +96,7 @@ def _make(run_dir, name, dtype, hardware, data_dir):
     }
     if (network.input_shape[1:], network.output_shape[-1]) != (info.input_shape, info.num_classes):
         raise ValueError(
-            f"The run's network is not of {info.name}, with images {info.input_shape} and "
+            f"Expected a network of {info.name}, with images {info.input_shape} and "
             f"{info.num_classes} classes. Received: images {network.input_shape[1:]} and "
             f"{network.output_shape[-1]} classes in {run_dir}"
         )
@@ -155,7 +154,7 @@ def _check_same_function(network, stored, run_dir):
     mine, theirs = (ops.convert_to_numpy(n(x, training=False)) for n in (network, stored))
     if not np.allclose(mine, theirs, rtol=1e-4, atol=1e-4 * np.abs(mine).max()):
         raise ValueError(
-            "The run's network computes something else than its recipe's architecture does with the "
+            "Expected the network of the recipe, which computes something else with the "
             f"same weights. Received: {run_dir}"
         )
 
@@ -163,9 +162,9 @@ def _check_same_function(network, stored, run_dir):
 def _check_free(root, path, replace):
     others = [p for p in card_files(root) if p.stem.casefold() == path.stem.casefold()]
     if others and (others != [path] or not replace):
-        how = "pass replace=True" if others == [path] else "choose another name, since this is elsewhere"
+        how = "or replace=True" if others == [path] else "since that one is elsewhere"
         raise FileExistsError(
-            f"The zoo has a network of that name already; {how}. "
+            f"Expected a name that the zoo does not have, {how}. "
             f"Received: name={path.stem!r}, which is {', '.join(map(str, others))}"
         )
 
@@ -202,12 +201,14 @@ def _history(path):
     text = read_bytes(path, what="the metrics.csv of a run", max_bytes=2**26)
     try:
         rows = list(csv.DictReader(text.decode().splitlines(), strict=True))
-        columns = {k: [float(row[k]) for row in rows] for k in rows[0]} if rows else {}
+        if not rows:
+            raise ValueError("it has no rows")
+        columns = {k: [float(row[k]) for row in rows] for k in rows[0]}
     except (ValueError, TypeError, csv.Error) as error:
         raise ValueError(
-            f"Not the metrics.csv of a run: expected numbers in columns ({error}). Received: path={path}"
+            f"Expected the metrics.csv of a run, numbers in columns: {error}. Received: path={path}"
         ) from error
     infinite = [name for name, column in columns.items() if not all(map(math.isfinite, column))]
     if infinite:
-        raise ValueError(f"The run diverged: {infinite} are not finite. Received: path={path}")
+        raise ValueError(f"The run diverged: {infinite} must be finite. Received: path={path}")
     return columns

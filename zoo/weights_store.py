@@ -62,8 +62,9 @@ def read(entry, *, zoo_url=None):
         if damage is not None:
             raise damage
         raise FileNotFoundError(
-            f"The weights {entry['file']} do not come with the package; give `zoo_url` or set "
-            f"SHAREDKERAS_ZOO_URL. Looked for {ROOT / 'weights' / entry['file']} and {cached}"
+            f"The weights {entry['file']} do not come with the package. Expected `zoo_url` or "
+            "SHAREDKERAS_ZOO_URL to be given. "
+            f"Looked for {ROOT / 'weights' / entry['file']} and {cached}"
         )
     if damage is not None:
         warnings.warn(f"Fetching the weights anew. {damage}", stacklevel=2)

@@ -43,11 +43,13 @@ def load_network(source, *, weights="best", trust=False):
         path = path / f"{weights}.keras"
         if not path.exists():
             raise FileNotFoundError(
-                f"The run has no {path.name}; has it finished an epoch? Received: source={source}"
+                f"Expected {path.name} in the run; has it finished an epoch? Received: source={source}"
             )
     if path.is_file():
         return _load_file(path, trust)
-    raise FileNotFoundError(f"No run directory and no .keras file. Received: source={source}")
+    raise FileNotFoundError(
+        f"No such file. Expected a run directory or a .keras file. Received: source={source}"
+    )
 
 
 def _load_file(path, trust):
@@ -65,7 +67,9 @@ def _load_file(path, trust):
     except Exception as error:
         reason = str(error).strip() or type(error).__name__
         reason = reason if len(reason) <= _LONG else f"{reason[:_LONG]} ..."  # Keras adds whole layers.
-        raise ValueError(f"Not {_WHAT}, or damaged: {reason} Received: path={path}") from error
+        raise ValueError(
+            f"Expected {_WHAT}, and it is damaged or another: {reason} Received: path={path}"
+        ) from error
     for weight in network.weights:
         value = ops.convert_to_numpy(weight)
         if not np.isfinite(value).all():
