@@ -9,12 +9,11 @@ _STRICTER = 1.02
 _SAME = 1e-6
 
 
-def check_evidence(report, network, recipe, size, *, where):
-    """Refuse a report that is not of this network, in its recipe's ball, on the whole test set.
+def check_report(report, recipe, size, *, where):
+    """Refuse a report that is not in the recipe's ball, on the whole test set of its data.
 
     Args:
         report: `Report`.
-        network: `keras.Model` with the weights to publish.
         recipe: dict, the recipe in the run's `config.json`.
         size: int, how many test images the recipe's data set has.
         where: path of the report, for messages.
@@ -23,19 +22,16 @@ def check_evidence(report, network, recipe, size, *, where):
         ValueError: naming what differs.
     """
     settings = report.settings
-
-    def need(name, found, expected):
-        if found != expected:
+    trained = recipe.get("attack_options", {}).get(
+        "norm", "linf"
+    )  # Recipes name a norm only if another.
+    for name, expected in (("dataset", recipe["dataset"]), ("split", "test"), ("norm", trained)):
+        if settings.get(name) != expected:
             raise ValueError(
                 f"The report is not the evidence for this network: expected {name} to be {expected!r}. "
-                f"Received: {name}={found!r} in {where}"
+                f"Received: {name}={settings.get(name)!r} in {where}"
             )
-
-    need("dataset", settings.get("dataset"), recipe["dataset"])
-    need("split", settings.get("split"), "test")
-    need("norm", settings.get("norm"), "linf")  # Every recipe trains in Linf.
-    _check_epsilon(settings, recipe["epsilon"], where)
-    _check_attacks(settings, where)
+    _check_ball(settings, recipe["epsilon"], where)
     if report.n != size or settings.get("split_size", size) != size:
         raise ValueError(
             f"A card needs a report on all {size:,} test images of {recipe['dataset']}. "
@@ -46,11 +42,6 @@ def check_evidence(report, network, recipe, size, *, where):
             f"A card needs a report on each of the {size:,} test images, numbered from 0. "
             f"Received: indices from {report.indices.min()} to {report.indices.max()} in {where}"
         )
-    if settings.get("weights_sha256") != weights_digest(network):
-        raise ValueError(
-            "The report is of other weights. Expected those of the run, rounded if `dtype` rounds. "
-            f"Received: weights_sha256={settings.get('weights_sha256')!r} in {where}"
-        )
     if not report.accuracy:
         raise ValueError(f"A card needs a report on at least one attack. Received: none in {where}")
     if report.verdict == "not usable":
@@ -60,24 +51,50 @@ def check_evidence(report, network, recipe, size, *, where):
         )
 
 
-def _check_epsilon(settings, trained, where):
+def check_weights(report, network, *, where):
+    """Refuse a report of other weights than those that are stored.
+
+    Args:
+        report: `Report`.
+        network: `keras.Model` with the weights as they are stored.
+        where: path of the report, for messages.
+
+    Raises:
+        ValueError: if their digest is not the report's.
+    """
+    told = report.settings.get("weights_sha256")
+    if told != weights_digest(network):
+        raise ValueError(
+            "The report is of other weights. Expected those of the run, rounded if `dtype` rounds. "
+            f"Received: weights_sha256={told!r} in {where}"
+        )
+
+
+def _check_ball(settings, trained, where):
+    """Refuse another ball than the recipe's, and attacks in another one than the report states."""
     judged = settings.get("epsilon")
-    is_number = isinstance(judged, int | float) and not isinstance(judged, bool)
-    if not is_number or not trained * (1 - _SAME) <= judged <= trained * _STRICTER:
+    if not _is_number(judged) or not trained * (1 - _SAME) <= judged <= trained * _STRICTER:
         raise ValueError(
             f"The report is of another ball: expected epsilon to be the recipe's {trained}. "
             f"Received: epsilon={judged!r} in {where}"
         )
-
-
-def _check_attacks(settings, where):
-    """Refuse attacks in a smaller ball of the same norm than the one that the report states."""
-    for name, attack in (settings.get("attacks") or {}).items():
-        if not isinstance(attack, dict) or attack.get("norm") != settings["norm"]:
-            continue
+    attacks = settings.get("attacks", {})
+    if not isinstance(attacks, dict) or not all(isinstance(a, dict) for a in attacks.values()):
+        raise ValueError(
+            f"The report is damaged: expected the attacks with their settings. "
+            f"Received: attacks={str(attacks)[:80]} in {where}"
+        )
+    for name, attack in attacks.items():
         epsilon = attack.get("epsilon")
-        if epsilon is not None and abs(epsilon - settings["epsilon"]) > _SAME:
+        # An attack in another norm, or one that looks for the smallest perturbation, has its own.
+        if attack.get("norm") != settings["norm"] or epsilon is None:
+            continue
+        if not _is_number(epsilon) or abs(epsilon - judged) > _SAME:
             raise ValueError(
-                f"The report contradicts itself: expected epsilon={settings['epsilon']} of each attack. "
-                f"Received: epsilon={epsilon} of {name!r} in {where}"
+                f"The report contradicts itself: expected epsilon={judged} of each attack. "
+                f"Received: epsilon={epsilon!r} of {name!r} in {where}"
             )
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool)

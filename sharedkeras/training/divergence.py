@@ -18,10 +18,15 @@ class StopWhenDiverged(keras.callbacks.Callback):
 
     Goes before every callback that judges or keeps the weights. A loss is read only while the next
     update runs, so that looking at it does not hold up the device.
+
+    Args:
+        probe: a few images, on which the network's outputs must be finite at an epoch's end: weights can
+            be finite and so large that no output is. None asks for none.
     """
 
-    def __init__(self):
+    def __init__(self, probe=None):
         super().__init__()
+        self.probe = probe
         self._done = 0
         self._batch = -1
         self._loss = None
@@ -46,6 +51,11 @@ class StopWhenDiverged(keras.callbacks.Callback):
         """Check the last loss, and everything that is about to be kept."""
         self._check_loss()
         check_finite(self.model, self._done)
+        if self.probe is not None:
+            outputs = ops.convert_to_numpy(self.model(self.probe, training=False))
+            if not np.isfinite(outputs).all():
+                bad = outputs[~np.isfinite(outputs)].flat[0]
+                raise _diverged("an output of the network", self._done, bad)
 
     def _check_loss(self):
         if self._loss is not None and not math.isfinite(value := float(self._loss)):

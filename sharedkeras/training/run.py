@@ -32,7 +32,7 @@ from sharedkeras.version import __version__
 
 _FORMAT = "sharedkeras-run/1"
 _MOMENTUM = 0.9
-_PROBE = 16  # Images timed to estimate a run's length.
+_PROBE = 16  # Images timed to estimate a run's length, and looked at for divergence.
 
 
 class Run(NamedTuple):
@@ -270,7 +270,7 @@ def _fit(recipe, run_dir, train, held_out, *, resume, max_steps, deterministic, 
     if announce is not None:
         announce(trainer, train, start)
     keeper = callbacks.Keeper(run_dir, history, identity)
-    before = [StopWhenDiverged(), callbacks.EpochState(batches)]
+    before = [StopWhenDiverged(train.x[:_PROBE]), callbacks.EpochState(batches)]
     if held_out is not None and recipe.validation_examples:
         before.append(
             callbacks.RobustValidation(
