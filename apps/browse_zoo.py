@@ -11,6 +11,8 @@ import pathlib
 import app_support
 from absl import app, flags
 
+from sharedkeras.files import write_atomically
+
 flags.DEFINE_string("name", None, "Name of the network whose card is shown.")
 flags.DEFINE_string("readme", None, "Markdown file whose zoo table is rewritten.")
 FLAGS = flags.FLAGS
@@ -61,7 +63,7 @@ def main(_):
     if _BEGIN not in text or _END not in text:
         app_support.fail(f"The file has no line {_BEGIN} and {_END}. Received: --readme={path}")
     before, rest = text.split(_BEGIN, 1)
-    path.write_text(f"{before}{_BEGIN}\n{table()}\n{_END}{rest.split(_END, 1)[1]}", encoding="utf-8")
+    write_atomically(path, f"{before}{_BEGIN}\n{table()}\n{_END}{rest.split(_END, 1)[1]}")
 
 
 if __name__ == "__main__":

@@ -147,6 +147,7 @@ def main(_):
     """Judges, prints the table, writes report.json and report.html."""
     app_support.import_quietly()
     from sharedkeras import evaluation
+    from sharedkeras.evaluation.report.keeping import report_name
     from sharedkeras.evaluation.report.text import text_table
 
     run = None
@@ -169,12 +170,13 @@ def main(_):
     default = run or app_support.new_run_dir(f"evaluate-{pathlib.Path(FLAGS.network or 'merged').stem}")
     out = pathlib.Path(FLAGS.run_dir or default)
     out.mkdir(parents=True, exist_ok=True)
-    report.to_json(out / "report.json")
-    report.to_html(out / "report.html", run=run)
+    name = report_name(out, report)
+    report.to_json(out / f"{name}.json")
+    report.to_html(out / f"{name}.html", run=run)
     print(text_table(report))
     print(app_support.findings_text(report))
     print(f"peak memory {app_support.peak_memory_gb():.2f} GB")
-    print(f"report      {out / 'report.html'}")
+    print(f"report      {out / name}.html")
 
 
 if __name__ == "__main__":

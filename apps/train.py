@@ -108,6 +108,7 @@ def _announce(recipe, run_dir):
 
 def _evaluate(recipe, run_dir, weights, clock):
     from sharedkeras import data, evaluation
+    from sharedkeras.evaluation.report.keeping import report_name
     from sharedkeras.evaluation.report.text import text_table
     from sharedkeras.models import load_network
 
@@ -140,10 +141,11 @@ def _evaluate(recipe, run_dir, weights, clock):
         },
         label_names=test.label_names,
     )
-    report.to_json(run_dir / "report.json")
-    report.to_html(run_dir / "report.html", run=run_dir)
+    name = report_name(run_dir, report)
+    report.to_json(run_dir / f"{name}.json")
+    report.to_html(run_dir / f"{name}.html", run=run_dir)
     print(text_table(report))
-    return report
+    return run_dir / f"{name}.html"
 
 
 def _export(run_dir, weights):
@@ -192,7 +194,7 @@ def main(_):
             announce=_announce(recipe, run_dir),
             verbose="auto" if sys.stdout.isatty() else 2,
         )
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
+    except (ValueError, FileNotFoundError, FileExistsError, training.DivergedError) as error:
         app_support.fail(error)
     except KeyboardInterrupt:
         print(f"\nStopped. To go on from the last finished epoch:\n  {_resume_command(run_dir)}")
@@ -205,7 +207,7 @@ def main(_):
     clock.heading("Done")
     print(f"peak memory {app_support.peak_memory_gb():.2f} GB, of the largest process")
     if report is not None:
-        print(f"report      {run.run_dir / 'report.html'}")
+        print(f"report      {report}")
     print(f"files       {run.run_dir}")
     print("\nNext: judge it with the standard ensemble,")
     print(f"  python apps/evaluate.py --network={run.run_dir} --attacks=autoattack --eval_examples=100")

@@ -37,9 +37,9 @@ def locate(name, data_dir=None, download=False):
     Raises:
         FileNotFoundError: if the data is absent, and was not to be or could not be downloaded.
     """
-    root = pathlib.Path(
-        data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    ).expanduser()
+    root = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    # pathlib's own raises where there is no home directory.
+    root = pathlib.Path(os.path.expanduser(root))
     found = _look(name, root)
     if found is None and download:
         reason = _silence(_HOSTS[name])

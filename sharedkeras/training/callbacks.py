@@ -14,6 +14,7 @@ from sharedkeras.evaluation import evaluate
 from sharedkeras.files import save_network, write_atomically
 from sharedkeras.models import FrozenClassifier
 from sharedkeras.training import checkpoint
+from sharedkeras.training.divergence import check_finite
 
 
 def cut_short(trainer):
@@ -120,10 +121,12 @@ class Keeper(keras.callbacks.Callback):
     Args:
         run_dir: directory of the run.
         history: dict of lists, the epochs before this run.
+        identity: dict of str, what tells the run from others, for its checkpoints.
     """
 
-    def __init__(self, run_dir, history=None):
+    def __init__(self, run_dir, history=None, identity=None):
         super().__init__()
+        self.identity = identity
         self.run_dir = pathlib.Path(run_dir)
         self.history = {k: list(v) for k, v in (history or {}).items()}
         self._began = None
@@ -141,11 +144,18 @@ class Keeper(keras.callbacks.Callback):
         row["seconds"] = time.perf_counter() - self._began
         for name, value in row.items():
             self.history.setdefault(name, []).append(value)
+        check_finite(self.model, int(ops.convert_to_numpy(self.model.update.value)))
         save_network(self.model.network, self.run_dir / "last.keras")
         if self._is_best():
             save_network(self.model.network, self.run_dir / "best.keras")
         write_atomically(self.run_dir / "metrics.csv", _as_csv(self.history))
-        checkpoint.save(self.run_dir / "checkpoints", self.model, epoch=epoch + 1, history=self.history)
+        checkpoint.save(
+            self.run_dir / "checkpoints",
+            self.model,
+            epoch=epoch + 1,
+            history=self.history,
+            run=self.identity,
+        )
 
     def _is_best(self):
         robust = self.history.get("val_robust")

@@ -15,7 +15,7 @@ MAY = {
     "data": {"math", "types", "files"},
     "layers": {"math", "types"},
     "losses": {"math", "types"},
-    "models": {"backend", "math", "layers", "losses", "data", "types"},
+    "models": {"backend", "math", "layers", "losses", "data", "types", "files"},
     "attacks": {"backend", "math", "losses", "models", "data", "types"},
     "objectives": {"attacks", "losses", "models", "math", "layers", "types"},
     "evaluation": {
