@@ -32,8 +32,8 @@ def check_labels(y, num_classes=None, *, size=None):
         )
     if y.ndim != 1:
         raise ValueError(
-            "`y` must have one axis, (N,). Take `y.reshape(-1)` if it has one number for each "
-            f"example. Received: shape {y.shape}, dtype {y.dtype}"
+            "`y` must hold labels along one axis, (N,). Take `y.reshape(-1)` if it has one number for "
+            f"each example. Received: shape {y.shape}, dtype {y.dtype}"
         )
     if y.dtype.kind not in "iu":
         raise TypeError(
