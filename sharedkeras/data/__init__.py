@@ -5,7 +5,9 @@ from sharedkeras.data.check_images import check_images, with_channels
 from sharedkeras.data.check_labels import check_labels
 from sharedkeras.data.crop_and_flip import CropAndFlip
 from sharedkeras.data.dataset import Dataset
-from sharedkeras.data.info import DatasetInfo, info, names
+from sharedkeras.data.from_dataset import from_dataset
+from sharedkeras.data.info import info, names
+from sharedkeras.data.known import DatasetInfo
 from sharedkeras.data.load import load
 
 __all__ = [
@@ -15,6 +17,7 @@ __all__ = [
     "DatasetInfo",
     "check_images",
     "check_labels",
+    "from_dataset",
     "info",
     "load",
     "names",

@@ -2,7 +2,10 @@
 
 from keras import ops
 
+from sharedkeras.losses.precision import full_precision
 
+
+@full_precision
 def cross_entropy(y, logits):
     """Compute the cross-entropy of integer labels and logits.
 

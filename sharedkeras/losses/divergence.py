@@ -2,7 +2,10 @@
 
 from keras import ops
 
+from sharedkeras.losses.precision import full_precision
 
+
+@full_precision
 def kl_categorical(p_logits, q_logits):
     """Compute the divergence KL(p || q) of two categorical distributions given by logits.
 
@@ -28,6 +31,7 @@ def kl_categorical(p_logits, q_logits):
     return ops.sum(ops.exp(log_p) * (log_p - log_q), axis=-1)
 
 
+@full_precision
 def symmetrised_kl_categorical(p_logits, q_logits):
     """Compute half the sum of KL(p || q) and KL(q || p) of two categorical distributions.
 
@@ -48,6 +52,7 @@ def symmetrised_kl_categorical(p_logits, q_logits):
     return 0.5 * ops.sum((ops.exp(log_p) - ops.exp(log_q)) * (log_p - log_q), axis=-1)
 
 
+@full_precision
 def symmetrised_kl_gaussian(mean_p, scale_p, mean_q, scale_q):
     """Compute half the sum of KL(p || q) and KL(q || p) of two diagonal Gaussians.
 

@@ -2,12 +2,14 @@
 
 from keras import ops
 
+from sharedkeras.losses.precision import full_precision
 from sharedkeras.math import kernels
 
 _SMALLEST_WIDTH = 1e-6
 """Keeps the kernel defined where all samples coincide; then the kernel is 1 and HSIC 0."""
 
 
+@full_precision
 def hsic(x, y, neighbours=10):
     """Measures the dependence of two variables from a batch of pairs; a scalar, not one per example.
 

@@ -3,6 +3,8 @@
 import numpy as np
 from keras import ops
 
+from sharedkeras.losses.precision import full_precision
+
 _GUARD = 1e-12  # The official AutoAttack's guard against equal logits.
 
 
@@ -26,6 +28,7 @@ def _need(logits, classes, name, instead):
         )
 
 
+@full_precision
 def margin(y, logits):
     """Compute by how much the strongest wrong logit exceeds the true one.
 
@@ -47,6 +50,7 @@ def margin(y, logits):
     return _strongest_other(logits, y) - _pick(logits, y)
 
 
+@full_precision
 def dlr(y, logits):
     """Compute the difference of logits ratio, which no rescaling of the logits changes.
 
@@ -79,6 +83,7 @@ def dlr(y, logits):
     return margin(y, logits) / (top[:, 0] - top[:, 2] + _GUARD)
 
 
+@full_precision
 def dlr_targeted(y, target, logits):
     """Compute the difference of logits ratio towards a target class.
 

@@ -13,7 +13,7 @@ MAY = {
     "backend": set(),
     "math": {"backend", "types"},
     "data": {"math", "types", "files"},
-    "layers": {"math", "types"},
+    "layers": {"backend", "math", "types"},
     "losses": {"math", "types"},
     "models": {"backend", "math", "layers", "losses", "data", "types", "files"},
     "attacks": {"backend", "math", "losses", "models", "data", "types"},

@@ -128,3 +128,27 @@ def test_unknown_loss_lists_the_known_ones():
 def test_losses_keep_the_dtype(labels, logits):
     for fn in (losses.cross_entropy, losses.margin, losses.dlr):
         assert keras.backend.standardize_dtype(fn(labels, logits).dtype) == "float32"
+
+
+HALF_LOSSES = {
+    "cross_entropy": lambda z: losses.cross_entropy(np.array([0, 1, 2]), z),
+    "cross_entropy by name": lambda z: losses.cross_entropy(y=np.array([0, 1, 2]), logits=z),
+    "margin": lambda z: losses.margin(np.array([0, 1, 2]), z),
+    "dlr": lambda z: losses.dlr(np.array([0, 1, 2]), z),
+    "dlr_targeted": lambda z: losses.dlr_targeted(np.array([0, 1, 2]), np.array([1, 2, 3]), z),
+    "kl_categorical": lambda z: losses.kl_categorical(z, 0.5 * z),
+    "symmetrised_kl_categorical": lambda z: losses.symmetrised_kl_categorical(z, 0.5 * z),
+    "symmetrised_kl_gaussian": lambda z: losses.symmetrised_kl_gaussian(z, z * z + 1, 2 * z, z * z + 2),
+    "hsic": lambda z: losses.hsic(z, z, 2),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", HALF_LOSSES)
+def test_half_precision_is_computed_in_full(name, dtype):
+    # Sixteenths and their multiples are exact in both types.
+    logits = np.array([[8, 7, 1, 0.5], [1, 6, 2, 3], [0.25, 1, 12, 4]], "float32")
+    half = HALF_LOSSES[name](ops.cast(logits, dtype))
+    assert keras.backend.standardize_dtype(half.dtype) == "float32"
+    expected = ops.convert_to_numpy(HALF_LOSSES[name](ops.convert_to_tensor(logits)))
+    np.testing.assert_allclose(ops.convert_to_numpy(half), expected, rtol=1e-6)
