@@ -4,5 +4,6 @@ from sharedkeras.objectives.objective import Objective, at_epoch
 from sharedkeras.objectives.registry import get, names
 from sharedkeras.objectives.shared_information import SharedInformation
 from sharedkeras.objectives.standard import Standard
+from sharedkeras.objectives.trades import TRADES
 
-__all__ = ["Objective", "SharedInformation", "Standard", "at_epoch", "get", "names"]
+__all__ = ["TRADES", "Objective", "SharedInformation", "Standard", "at_epoch", "get", "names"]

@@ -43,6 +43,20 @@ def at_epoch(coefficient, epoch):
     return coefficient(epoch) if callable(coefficient) else coefficient
 
 
-def describe(objective):
-    """Return an objective's configuration as a string, for configuration files and reports."""
-    return repr(objective)
+def need_weights(objective, *names):
+    """Refuses coefficients below 0 and a label smoothing outside [0, 1).
+
+    Args:
+        objective: an objective with a field `label_smoothing`.
+        *names: fields that hold a float of at least 0 or a schedule of the epoch.
+
+    Raises:
+        ValueError: naming the first such field.
+    """
+    for name in names:
+        value = getattr(objective, name)
+        if not callable(value) and not value >= 0:
+            raise ValueError(f"`{name}` must be at least 0. Received: {name}={value}")
+    smoothing = objective.label_smoothing
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"`label_smoothing` must be in [0, 1). Received: label_smoothing={smoothing}")

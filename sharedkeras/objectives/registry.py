@@ -2,8 +2,9 @@
 
 from sharedkeras.objectives.shared_information import SharedInformation
 from sharedkeras.objectives.standard import Standard
+from sharedkeras.objectives.trades import TRADES
 
-_OBJECTIVES = {"shared-information": SharedInformation, "standard": Standard}
+_OBJECTIVES = {"shared-information": SharedInformation, "standard": Standard, "trades": TRADES}
 
 
 def names():

@@ -32,6 +32,13 @@ def test_cross_entropy(labels, logits):
     np.testing.assert_allclose(numpy(losses.cross_entropy(labels, logits)), expected, rtol=1e-5)
 
 
+def test_label_smoothing_is_the_cross_entropy_of_smoothed_labels(labels, logits):
+    smoothed = 0.9 * np.eye(5)[labels] + 0.1 / 5
+    expected = -np.sum(smoothed * np.log(softmax(logits)), axis=1)
+    value = numpy(losses.cross_entropy(labels, logits, smoothing=0.1))
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
 def test_cross_entropy_of_huge_logits_is_finite():
     z = np.array([[1e4, -1e4], [-1e4, 1e4]], "float32")
     np.testing.assert_allclose(numpy(losses.cross_entropy([0, 0], z)), [0, 2e4], rtol=1e-6)
