@@ -12,12 +12,14 @@ class Objective(typing.Protocol):
         terms: names of the loss's terms, without `"loss"`; each is logged.
         taps: names of the layers whose activations the loss reads; each view's outputs have
             `"logits"` and one entry for each tap.
+        ramped: names of fields that a run raises to their value by the paper's ramp.
         variables: non-trainable Keras variables the objective keeps, in the checkpoint with the rest.
         layers: Keras layers the objective trains, such as an estimator's network.
     """
 
     terms: tuple
     taps: tuple
+    ramped: tuple
     variables: tuple
     layers: tuple
 

@@ -47,6 +47,7 @@ class SharedInformation:
     label_smoothing: float = 0.0
 
     terms = ("ce_adv", "ce_clean", "skl", "hsic")
+    ramped = ("beta",)
     variables = ()
     layers = ()
 

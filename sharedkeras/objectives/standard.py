@@ -30,6 +30,7 @@ class Standard:
 
     terms = ("ce_adv",)
     taps = ()
+    ramped = ()
     variables = ()
     layers = ()
 

@@ -41,6 +41,7 @@ class TRADES:
 
     terms = ("ce_clean", "kl")
     taps = ()
+    ramped = ()
     variables = ()
     layers = ()
 

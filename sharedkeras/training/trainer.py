@@ -9,6 +9,8 @@ from sharedkeras import backend
 from sharedkeras.losses import cross_entropy
 from sharedkeras.math import random
 from sharedkeras.models import FrozenClassifier
+from sharedkeras.training.averaging import WeightAverage
+from sharedkeras.training.curriculum import with_attack
 
 
 class RobustTrainer(backend.TrainStep, keras.Model):
@@ -22,6 +24,9 @@ class RobustTrainer(backend.TrainStep, keras.Model):
     All randomness follows from `seed`: the attack's draws are keyed by (seed, update, example), which is
     what makes a resumed run end where an unbroken one does.
 
+    With `ema_decay` an average follows the weights: `average.settle(batches)` puts it into a twin of the
+    network, which is then the one to judge (`judged`).
+
     Args:
         network: `keras.Model` from `(batch, H, W, C)` images in [0, 1] to `(batch, K)` logits.
         objective: an `Objective`.
@@ -29,6 +34,8 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         weight_decay: float at least 0; adds `weight_decay / 2 * sum of squares` of all trainable
             variables to the loss, whose gradient is the coupled decay of PyTorch's SGD.
         augment: `augment(x, key, index) -> x`, applied in graph before the attack, or None.
+        curriculum: `Curriculum` of training attacks that replace the objective's own, or None.
+        ema_decay: float in (0, 1), limit of the warmed decay of the weights' average, or None.
 
     Raises:
         ValueError: if the network has no layer that the objective taps, or a value is out of range.
@@ -37,7 +44,17 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         Algorithm 1.
     """
 
-    def __init__(self, network, objective, *, seed=0, weight_decay=0.0, augment=None):
+    def __init__(
+        self,
+        network,
+        objective,
+        *,
+        seed=0,
+        weight_decay=0.0,
+        augment=None,
+        curriculum=None,
+        ema_decay=None,
+    ):
         super().__init__(name="robust_trainer")
         if not weight_decay >= 0:
             raise ValueError(f"`weight_decay` must be at least 0. Received: weight_decay={weight_decay}")
@@ -60,6 +77,7 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         self.objective = objective
         self.weight_decay = weight_decay
         self.augment = augment
+        self.curriculum = curriculum
         self.root_seed = seed
         self._forward = None
         if view.output is not None:
@@ -68,6 +86,8 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         # Keras tracks these lists, so that they are trained, saved and restored with the rest.
         self._objective_layers = list(objective.layers)
         self._objective_variables = list(objective.variables)
+        self.average = None if ema_decay is None else WeightAverage(network, ema_decay)
+        self._averages = [] if self.average is None else self.average.variables
         self.epoch = self.add_weight(
             shape=(), initializer="zeros", dtype="int32", trainable=False, name="epoch"
         )
@@ -77,6 +97,21 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         self._terms = {name: keras.metrics.Mean(name=name) for name in self._term_names()}
         self._natural = keras.metrics.Mean(name="accuracy")
         self.built = True
+
+    @property
+    def judged(self):
+        """The network to judge and keep: that of the average where there is one."""
+        return self.network if self.average is None else self.average.network
+
+    def begin_epoch(self, epoch):
+        """Sets the epoch's number, counted from 0, and the training attack that the curriculum names."""
+        self.epoch.assign(epoch)
+        if self.curriculum is None:
+            return
+        attack = self.curriculum.at(epoch)
+        if attack != self.objective.attack:
+            self.objective = with_attack(self.objective, attack)
+            self.make_train_function(force=True)
 
     def craft(self, data):
         """Make the views and targets of one batch; runs inside the train step's graph.
@@ -104,6 +139,11 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         views, targets = self.objective.views(classifier, x, targets, random.key(key, "attack"))
         self.update.assign(self.update.value + 1)
         return {name: ops.stop_gradient(view) for name, view in views.items()}, targets
+
+    def after_update(self):
+        """Lets the average follow the weights; runs inside the train step's graph."""
+        if self.average is not None:
+            self.average.update(self.update.value)
 
     def call(self, views, training=False):
         """Run the network on each view, or on plain images for evaluation."""
