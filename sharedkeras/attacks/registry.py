@@ -1,9 +1,10 @@
 """Training attacks by name."""
 
 from sharedkeras.attacks.fgsm import FGSM
+from sharedkeras.attacks.n_fgsm import NFGSM
 from sharedkeras.attacks.pgd import PGD
 
-_ATTACKS = {"fgsm": FGSM, "pgd": PGD}
+_ATTACKS = {"fgsm": FGSM, "n-fgsm": NFGSM, "pgd": PGD}
 
 
 def names():

@@ -172,8 +172,8 @@ class Recipe:
     def with_objective(self, objective):
         """Returns this recipe for another objective, with that one's own options and attack.
 
-        Options of the attack that the other objective's attack does not have are left out, and the
-        stochastic layer stays only where it is read.
+        Options of the attack stay where the two objectives' own attacks agree, and the stochastic layer
+        where it is read.
 
         Args:
             objective: str, a name of `sharedkeras.objectives`.
@@ -181,13 +181,14 @@ class Recipe:
         if objective == self.objective:
             return self
         other = objectives.get(objective)()
-        known = _fields(other.attack)
+        one, two = (dataclasses.asdict(o.attack) for o in (objectives.get(self.objective)(), other))
+        shared = {k for k in one if k in two and one[k] == two[k]}
         return dataclasses.replace(
             self,
             objective=objective,
             objective_options={},
             attack=None,
-            attack_options={k: v for k, v in self.attack_options.items() if k in known},
+            attack_options={k: v for k, v in self.attack_options.items() if k in shared},
             curriculum=(),
             latent=bool(other.taps),
         )

@@ -54,7 +54,7 @@ class WeightAverage:
         self.decay = decay
         self.network = keras.models.clone_model(network)
         self.variables = [
-            keras.Variable(ops.convert_to_tensor(v), trainable=False, name=f"average_{i}")
+            keras.Variable(_copied(v), dtype=v.dtype, trainable=False, name=f"average_{i}")
             for i, v in enumerate(network.trainable_variables)
         ]
         self._raw = network
@@ -78,11 +78,11 @@ class WeightAverage:
                 network normalises batches.
         """
         for variable, value in zip(self.network.trainable_variables, self.variables, strict=True):
-            variable.assign(value)
+            variable.assign(_copied(value))
         for variable, value in zip(
             self.network.non_trainable_variables, self._raw.non_trainable_variables, strict=True
         ):
-            variable.assign(value)
+            variable.assign(_copied(value))
         self._estimate(batches)
 
     def _estimate(self, batches):
@@ -94,7 +94,10 @@ class WeightAverage:
         parameters = [ops.convert_to_tensor(v) for v in self.network.trainable_variables]
         variables = self.network.non_trainable_variables
         # From zero, one batch leaves (1 - momentum) times its own statistics.
-        state = [ops.zeros_like(v) if id(v) in scales else ops.convert_to_tensor(v) for v in variables]
+        state = [
+            ops.zeros(v.shape, v.dtype) if id(v) in scales else ops.convert_to_tensor(v)
+            for v in variables
+        ]
         total, count = None, 0
         for x in batches:
             after = self._statistics(parameters, state, ops.convert_to_tensor(x))
@@ -107,6 +110,11 @@ class WeightAverage:
 
     def _after_one_batch(self, parameters, state, x):
         return self.network.stateless_call(parameters, state, x, training=True)[1]
+
+
+def _copied(variable):
+    # JAX's train step gives its arrays' memory away, so no other variable may share it.
+    return np.array(ops.convert_to_numpy(variable))
 
 
 def _batch_norm_scales(network):
