@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from sharedkeras import models, recipes, training
+from sharedkeras import attacks, models, objectives, recipes, training
 from sharedkeras.training import checkpoint
 from sharedkeras.training.run import open_run, prepare
 
@@ -247,6 +247,33 @@ def test_recipes_cite_their_source(name):
     recipe = recipes.get(name)
     assert recipe.source.startswith(("Table", "not in the paper", "as the"))
     assert json.loads(json.dumps(dataclasses.asdict(recipe)))["name"] == name
+
+
+def test_another_objective_takes_its_own_attack_and_options():
+    paper = recipes.get("mnist-cnn-shared")
+    trades = paper.with_objective("trades").make_objective()
+    assert trades.beta == 6.0
+    assert trades.attack == attacks.PGD(
+        epsilon=0.3, step_size=0.01, steps=40, random_start="gaussian"
+    )
+    mma = recipes.find("mnist", objective="mma").make_objective()
+    assert mma.attack == attacks.PGD(epsilon=0.3, step_size=None, steps=40)
+    gat = dataclasses.replace(TINY.with_objective("gat"), objective_options={"weight": 5.0})
+    assert gat.make_objective() == objectives.GAT(attack=attacks.FGSM(epsilon=0.3), weight=5.0)
+    noisy = dataclasses.replace(TINY.with_objective("standard"), attack="n-fgsm", attack_options={})
+    assert noisy.make_objective().attack == attacks.NFGSM(epsilon=0.3)
+    assert not noisy.latent
+    assert noisy.with_objective("shared-information").latent
+
+
+def test_curriculum_is_scaled_to_the_run():
+    recipe = dataclasses.replace(
+        TINY, epochs=30, curriculum=((0.5, {"steps": 5}), (2 / 3, {"steps": 20, "step_size": 0.02}))
+    )
+    curriculum = recipe.make_curriculum()
+    found = [(curriculum.at(e).steps, curriculum.at(e).step_size) for e in (0, 14, 15, 19, 20, 29)]
+    young, last = (1, 0.075), (20, 0.02)
+    assert found == [young, young, (5, 0.075), (5, 0.075), last, last]
 
 
 def test_default_networks():

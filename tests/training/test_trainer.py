@@ -1,5 +1,7 @@
 """The trainer: what a step does to weights, statistics and randomness."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from keras import ops
 from sharedkeras import attacks, data, losses, models, objectives, training
 from sharedkeras.layers import GaussianStochastic
 from sharedkeras.math import random
+from sharedkeras.training import checkpoint
 
 PGD = attacks.PGD(epsilon=0.1, step_size=0.05, steps=2)
 
@@ -139,6 +142,23 @@ def test_training_learns(batch):
     trainer.fit(data.Batches(x, y, 12), epochs=40, shuffle=False, verbose=0)
     adv = PGD(models.FrozenClassifier(network), x, y, seed=9)
     assert (numpy(network(adv)).argmax(1) == y).mean() > 0.9
+
+
+@pytest.mark.parametrize("name", objectives.names())
+def test_every_objective_trains_and_its_memory_is_kept(batch, name):
+    x, y = batch
+    own = objectives.get(name)().attack
+    objective = objectives.get(name)(attack=dataclasses.replace(own, epsilon=0.1))
+    trainer = compiled(small(), objective, ema_decay=0.9)
+    before = [numpy(v) for v in objective.variables]
+    history = trainer.fit(data.Batches(x, y, 8), epochs=1, shuffle=False, verbose=0).history
+    assert set(history) == {"loss", *objective.terms}
+    assert np.isfinite([values[0] for values in history.values()]).all()
+    kept = {id(v) for v in checkpoint.variables(trainer)}
+    assert all(id(v) in kept for v in (*objective.variables, *trainer.average.variables))
+    for variable, value in zip(objective.variables, before, strict=True):
+        # Three updates: every example was met once, and what alternates has changed its side.
+        assert not np.array_equal(numpy(variable), value)
 
 
 def test_carlini_wagner_crafts_in_graph(batch):
