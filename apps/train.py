@@ -74,7 +74,7 @@ FLAGS = flags.FLAGS
 
 
 def _value(text):
-    """Reads a number, None or a tuple of numbers from a flag; anything else is a name."""
+    """Read a number, None or a tuple of numbers from a flag; anything else is a name."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -90,7 +90,7 @@ def _pairs(texts, flag):
 
 
 def _options(field):
-    """Returns the overrides of a field that holds options: those by name and the short flags."""
+    """Return the overrides of a field that holds options: those by name and the short flags."""
     changes = _pairs(getattr(FLAGS, field), field)
     for flag, option in _OPTIONS[field].items():
         if (text := getattr(FLAGS, flag)) is not None:

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from sharedkeras.attacks.attack import clip_to_image
+from sharedkeras.attacks.verdict import clip_to_image
 from sharedkeras.losses import margin
 from sharedkeras.math import norms
 

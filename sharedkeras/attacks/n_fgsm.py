@@ -5,18 +5,11 @@ import dataclasses
 from keras import ops
 
 from sharedkeras import losses
-from sharedkeras.attacks.attack import (
-    Attack,
-    AttackResult,
-    clip_to_image,
-    input_gradient,
-    is_wrong,
-    need_positive,
-    prepare,
-    radius,
-    success_and_distance,
-)
+from sharedkeras.arguments import need_positive
+from sharedkeras.attacks.attack import Attack, AttackResult, prepare, radius
+from sharedkeras.attacks.verdict import clip_to_image, is_wrong, success_and_distance
 from sharedkeras.math import norms, random
+from sharedkeras.models.classifiers.gradients import input_gradient
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,7 +43,8 @@ class NFGSM(Attack):
     step: float = 1.0
 
     def __post_init__(self):
-        """Checks every value, so that a wrong one is seen before any work."""
+        """Check every value, so that a wrong one is seen before any work."""
+        super().__post_init__()
         need_positive(epsilon=self.epsilon, noise=self.noise, step=self.step)
 
     @property
@@ -59,7 +53,7 @@ class NFGSM(Attack):
         return 1
 
     def run(self, classifier, x, y, *, seed, loss=None, epsilon=None, index=None, start=None):
-        """Crafts adversarial images.
+        """Craft adversarial images.
 
         Args:
             classifier: `FrozenClassifier`.

@@ -8,12 +8,12 @@ _ATTACKS = {"fgsm": FGSM, "n-fgsm": NFGSM, "pgd": PGD}
 
 
 def names():
-    """Lists the names that `get` knows."""
+    """List the names that `get` knows."""
     return sorted(_ATTACKS)
 
 
 def get(name):
-    """Finds a training attack's class by its name.
+    """Find a training attack's class by its name.
 
     Args:
         name: one of `names()`.

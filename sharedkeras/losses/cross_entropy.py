@@ -4,7 +4,7 @@ from keras import ops
 
 
 def cross_entropy(y, logits, smoothing=0.0):
-    """Computes the cross-entropy of integer labels and logits.
+    """Compute the cross-entropy of integer labels and logits.
 
     Log-softmax and one gather: no probability is formed, so no logit is too large. Label smoothing
     moves a share s of each label's weight to all K classes equally, which keeps a network from growing

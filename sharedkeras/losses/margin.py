@@ -49,7 +49,7 @@ def margin(y, logits):
 
 
 def soft_margin(y, logits):
-    """Computes the margin with the maximum of the wrong logits smoothed; max-margin training's own.
+    """Compute the margin with the maximum of the wrong logits smoothed; max-margin training's own.
 
         SLM = log sum_{j != y} exp(z_j) - z_y
 
@@ -68,7 +68,7 @@ def soft_margin(y, logits):
 
 
 def boosted_cross_entropy(y, logits, smoothing=0.0):
-    """Computes the cross-entropy plus a margin term: the strongest wrong class is pushed down too.
+    """Compute the cross-entropy plus a margin term: the strongest wrong class is pushed down too.
 
         BCE = -log p_y - log(1 - max_{k != y} p_k)
 
@@ -91,7 +91,7 @@ def boosted_cross_entropy(y, logits, smoothing=0.0):
 
 
 def log_complement(y, logits):
-    """Computes the logarithm of the probability of all classes but one.
+    """Compute the logarithm of the probability of all classes but one.
 
         log(1 - p_y) = log sum_{j != y} exp(z_j) - log sum_j exp(z_j)
 

@@ -60,7 +60,7 @@ class GAT:
     layers = ()
 
     def __post_init__(self):
-        """Checks the weights, so that a wrong one is seen before any work."""
+        """Check the weights, so that a wrong one is seen before any work."""
         need_weights(self, "weight")
 
     @functools.cached_property
@@ -74,7 +74,7 @@ class GAT:
         return (self.guiding,)
 
     def views(self, classifier, x, targets, seed):
-        """Crafts `{"clean": x, "adv": x'}` from `x` of shape `(batch, H, W, C)`."""
+        """Craft `{"clean": x, "adv": x'}` from `x` of shape `(batch, H, W, C)`."""
         index = targets["index"]
         signs = random.sign(random.key(seed, "GAT"), index, tuple(x.shape[1:]), x.dtype)
         weight = at_epoch(self.weight, None) * ops.cast(self.guiding, x.dtype)
@@ -89,7 +89,7 @@ class GAT:
         return {"clean": x, "adv": adv}, targets
 
     def loss(self, targets, outputs, epoch=None):
-        """Computes `{"loss", "ce_clean", "distance"}`, scalars."""
+        """Compute `{"loss", "ce_clean", "distance"}`, scalars."""
         clean, adv = outputs["clean"]["logits"], outputs["adv"]["logits"]
         ce_clean = ops.mean(cross_entropy(targets["label"], clean, self.label_smoothing))
         p, q = ops.softmax(clean, axis=-1), ops.softmax(adv, axis=-1)

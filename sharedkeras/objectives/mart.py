@@ -49,17 +49,17 @@ class MART:
     layers = ()
 
     def __post_init__(self):
-        """Checks the weights, so that a wrong one is seen before any work."""
+        """Check the weights, so that a wrong one is seen before any work."""
         need_weights(self, "beta")
 
     def views(self, classifier, x, targets, seed):
-        """Crafts `{"clean": x, "adv": x'}` from `x` of shape `(batch, H, W, C)`."""
+        """Craft `{"clean": x, "adv": x'}` from `x` of shape `(batch, H, W, C)`."""
         index = targets.get("index")
         adv = self.attack(classifier, x, targets["label"], seed=seed, index=index)
         return {"clean": x, "adv": adv}, targets
 
     def loss(self, targets, outputs, epoch=None):
-        """Computes `{"loss", "bce", "kl"}`, scalars; `kl` is weighted by the clean error."""
+        """Compute `{"loss", "bce", "kl"}`, scalars; `kl` is weighted by the clean error."""
         label = targets["label"]
         clean, adv = outputs["clean"]["logits"], outputs["adv"]["logits"]
         bce = ops.mean(boosted_cross_entropy(label, adv, self.label_smoothing))

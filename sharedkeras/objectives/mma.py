@@ -62,7 +62,7 @@ class MMA:
     layers = ()
 
     def __post_init__(self):
-        """Checks every value, so that a wrong one is seen before any work."""
+        """Check every value, so that a wrong one is seen before any work."""
         need_weights(self)
         if not 0 < self.smallest < self.largest:
             raise ValueError(
@@ -89,7 +89,7 @@ class MMA:
         return (self.memory,)
 
     def views(self, classifier, x, targets, seed):
-        """Crafts `{"clean": x, "adv": x*}`, and notes which examples are right and within the hinge."""
+        """Craft `{"clean": x, "adv": x*}`, and notes which examples are right and within the hinge."""
         label, index = targets["label"], targets["index"]
         norm, epsilon = norms.get(self.attack.norm), self.attack.epsilon
         right = ops.equal(ops.cast(ops.argmax(classifier.predict(x), axis=-1), "int32"), label)
@@ -113,7 +113,7 @@ class MMA:
         return {"clean": x, "adv": adv}, {**targets, "right": right, "inside": inside, "size": new}
 
     def loss(self, targets, outputs, epoch=None):
-        """Computes `{"loss", "ce_boundary", "ce_wrong", "ce_clean", "margin"}`, scalars.
+        """Compute `{"loss", "ce_boundary", "ce_wrong", "ce_clean", "margin"}`, scalars.
 
         `margin` is the mean remembered size; it is logged and not minimised.
         """

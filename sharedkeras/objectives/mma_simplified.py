@@ -40,17 +40,17 @@ class MMASimplified:
     layers = ()
 
     def __post_init__(self):
-        """Checks the smoothing, so that a wrong one is seen before any work."""
+        """Check the smoothing, so that a wrong one is seen before any work."""
         need_weights(self)
 
     def views(self, classifier, x, targets, seed):
-        """Crafts `{"clean": x, "adv": x'}` from `x` of shape `(batch, H, W, C)`."""
+        """Craft `{"clean": x, "adv": x'}` from `x` of shape `(batch, H, W, C)`."""
         index = targets.get("index")
         adv = self.attack(classifier, x, targets["label"], seed=seed, index=index)
         return {"clean": x, "adv": adv}, targets
 
     def loss(self, targets, outputs, epoch=None):
-        """Computes `{"loss", "ce_adv", "ce_clean"}`, scalars; the terms are the loss's two parts."""
+        """Compute `{"loss", "ce_adv", "ce_clean"}`, scalars; the terms are the loss's two parts."""
         label = targets["label"]
         clean, adv = outputs["clean"]["logits"], outputs["adv"]["logits"]
         right = ops.equal(ops.cast(ops.argmax(clean, axis=-1), "int32"), ops.cast(label, "int32"))

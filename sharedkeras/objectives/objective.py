@@ -24,7 +24,7 @@ class Objective(typing.Protocol):
     layers: tuple
 
     def views(self, classifier: Any, x: Any, targets: Any, seed: Any) -> tuple:
-        """Crafts what the network sees: `({"clean": x, "adv": x_adv}, targets)`."""
+        """Craft what the network sees: `({"clean": x, "adv": x_adv}, targets)`."""
         ...
 
     def loss(self, targets: Any, outputs: Any, epoch: Any = None) -> dict:

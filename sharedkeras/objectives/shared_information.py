@@ -65,7 +65,7 @@ class SharedInformation:
         return (self.layer,)
 
     def views(self, classifier, x, targets, seed):
-        """Crafts `{"clean": x, "adv": x'}` from `x` of shape `(batch, H, W, C)`."""
+        """Craft `{"clean": x, "adv": x'}` from `x` of shape `(batch, H, W, C)`."""
         index = targets.get("index")
         adv = self.attack(classifier, x, targets["label"], seed=seed, index=index)
         return {"clean": x, "adv": adv}, targets

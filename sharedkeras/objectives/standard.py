@@ -35,16 +35,16 @@ class Standard:
     layers = ()
 
     def __post_init__(self):
-        """Checks the smoothing, so that a wrong one is seen before any work."""
+        """Check the smoothing, so that a wrong one is seen before any work."""
         need_weights(self)
 
     def views(self, classifier, x, targets, seed):
-        """Crafts `{"adv": x'}` from `x` of shape `(batch, H, W, C)`."""
+        """Craft `{"adv": x'}` from `x` of shape `(batch, H, W, C)`."""
         index = targets.get("index")
         return {"adv": self.attack(classifier, x, targets["label"], seed=seed, index=index)}, targets
 
     def loss(self, targets, outputs, epoch=None):
-        """Computes `{"loss", "ce_adv"}`, scalars."""
+        """Compute `{"loss", "ce_adv"}`, scalars."""
         logits = outputs["adv"]["logits"]
         value = ops.mean(cross_entropy(targets["label"], logits, self.label_smoothing))
         return {"loss": value, "ce_adv": value}

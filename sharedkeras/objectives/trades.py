@@ -46,11 +46,11 @@ class TRADES:
     layers = ()
 
     def __post_init__(self):
-        """Checks the weights, so that a wrong one is seen before any work."""
+        """Check the weights, so that a wrong one is seen before any work."""
         need_weights(self, "beta")
 
     def views(self, classifier, x, targets, seed):
-        """Crafts `{"clean": x, "adv": x'}` from `x` of shape `(batch, H, W, C)`."""
+        """Craft `{"clean": x, "adv": x'}` from `x` of shape `(batch, H, W, C)`."""
         clean = classifier.predict(x)
         adv = self.attack(
             classifier, x, clean, seed=seed, loss=kl_categorical, index=targets.get("index")
@@ -58,7 +58,7 @@ class TRADES:
         return {"clean": x, "adv": adv}, targets
 
     def loss(self, targets, outputs, epoch=None):
-        """Computes `{"loss", "ce_clean", "kl"}`, scalars."""
+        """Compute `{"loss", "ce_clean", "kl"}`, scalars."""
         clean, adv = outputs["clean"]["logits"], outputs["adv"]["logits"]
         ce_clean = ops.mean(cross_entropy(targets["label"], clean, self.label_smoothing))
         divergence = ops.mean(kl_categorical(clean, adv))

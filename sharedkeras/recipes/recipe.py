@@ -77,7 +77,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self):
-        """Checks every value, so that a wrong one is seen before any data is read."""
+        """Check every value, so that a wrong one is seen before any data is read."""
         models.latent_dim_of(self.model)
         for name, least in (
             ("epochs", 1),
@@ -110,13 +110,13 @@ class Recipe:
         self.make_learning_rate(steps_per_epoch=1)
 
     def make_attack(self):
-        """Returns the training attack of the first epoch."""
+        """Return the training attack of the first epoch."""
         own = objectives.get(self.objective)().attack
         attack = own if self.attack is None else attacks.get(self.attack)()
         return _with("attack_options", attack, {**self.attack_options, "epsilon": self.epsilon})
 
     def make_curriculum(self):
-        """Returns the training attacks by epoch, one where nothing changes."""
+        """Return the training attacks by epoch, one where nothing changes."""
         attack = self.make_attack()
         stages = [(0, attack)]
         for share, options in self.curriculum:
@@ -129,13 +129,13 @@ class Recipe:
         return training.Curriculum(tuple(sorted(dict(stages).items(), key=lambda stage: stage[0])))
 
     def make_validation_attack(self):
-        """Returns the attack that judges a run while it trains, the same for all objectives."""
+        """Return the attack that judges a run while it trains, the same for all objectives."""
         # Together the steps go 2.5 times as far as the ball's edge, as in Madry et al.
         size = 2.5 * self.epsilon / _VALIDATION_STEPS
         return PGD(epsilon=self.epsilon, step_size=size, steps=_VALIDATION_STEPS)
 
     def make_objective(self):
-        """Returns the objective, its schedules scaled to the run's length."""
+        """Return the objective, its schedules scaled to the run's length."""
         objective = objectives.get(self.objective)(attack=self.make_attack())
         objective = _with("objective_options", objective, self.objective_options)
         ramps = {
@@ -145,7 +145,7 @@ class Recipe:
         return dataclasses.replace(objective, **ramps)
 
     def make_learning_rate(self, *, steps_per_epoch):
-        """Returns the learning rate as a Keras schedule of the update."""
+        """Return the learning rate as a Keras schedule of the update."""
         schedule = learning_rates.get(self.schedule)
         try:
             return schedule(self.learning_rate, self.epochs, steps_per_epoch, **self.schedule_options)
@@ -170,7 +170,7 @@ class Recipe:
         return data.CropAndFlip() if self.augment else None
 
     def with_objective(self, objective):
-        """Returns this recipe for another objective, with that one's own options and attack.
+        """Return this recipe for another objective, with that one's own options and attack.
 
         Options of the attack stay where the two objectives' own attacks agree, and the stochastic layer
         where it is read.
@@ -199,7 +199,7 @@ def _fields(value):
 
 
 def _with(name, value, options):
-    """Replaces fields of a value; refuses those that it does not have."""
+    """Replace fields of a value; refuses those that it does not have."""
     unknown = sorted(set(options) - _fields(value))
     if unknown:
         raise ValueError(

@@ -8,7 +8,7 @@ from sharedkeras import backend
 
 
 def warmed_decay(updates, limit):
-    """Computes the decay of a moving average that has seen few updates.
+    """Compute the decay of a moving average that has seen few updates.
 
     A fixed decay near 1 keeps the untrained weights in the average for thousands of updates. Warmed, the
     average covers about the last tenth of the updates until the limit is reached.
@@ -61,7 +61,7 @@ class WeightAverage:
         self._statistics = None
 
     def update(self, updates):
-        """Moves the averages towards the weights; runs inside the train step's graph.
+        """Move the averages towards the weights; runs inside the train step's graph.
 
         Args:
             updates: scalar tensor, updates done, this one included.
@@ -71,7 +71,7 @@ class WeightAverage:
             average.assign(average + ops.cast(share, average.dtype) * (variable - average))
 
     def settle(self, batches):
-        """Gives the twin the averages, and BatchNorm statistics estimated anew.
+        """Give the twin the averages, and BatchNorm statistics estimated anew.
 
         Args:
             batches: iterable of `(batch, H, W, C)` training images, of one shape; read only where the
@@ -118,7 +118,7 @@ def _copied(variable):
 
 
 def _batch_norm_scales(network):
-    """Maps the identity of each BatchNorm statistic to 1 - momentum of its layer."""
+    """Map the identity of each BatchNorm statistic to 1 - momentum of its layer."""
     scales = {}
     for layer in network._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):

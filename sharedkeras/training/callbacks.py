@@ -32,14 +32,14 @@ class EpochState(keras.callbacks.Callback):
         self.batches = batches
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Sets the epoch's number, counted from 0."""
+        """Set the epoch's number, counted from 0."""
         self.model.begin_epoch(epoch)
         if self.batches is not None:
             self.batches.epoch = epoch
 
 
 class SettleAverage(keras.callbacks.Callback):
-    """Readies the averaged network at the end of each epoch, before it is judged and kept.
+    """Ready the averaged network at the end of each epoch, before it is judged and kept.
 
     Args:
         batches: `data.Batches` of the training images.
@@ -52,7 +52,7 @@ class SettleAverage(keras.callbacks.Callback):
         self.count = min(max(examples // batches.batch_size, 1), len(batches))
 
     def on_epoch_end(self, epoch, logs=None):
-        """Gives the averaged network its weights and statistics."""
+        """Give the averaged network its weights and statistics."""
         if cut_short(self.model):
             return
         rows = self.batches.order(epoch)

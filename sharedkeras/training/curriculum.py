@@ -22,18 +22,18 @@ class Curriculum:
     stages: tuple
 
     def __post_init__(self):
-        """Checks the epochs, so that a wrong one is seen before any work."""
+        """Check the epochs, so that a wrong one is seen before any work."""
         begins = [begin for begin, _ in self.stages]
         if not begins or begins[0] != 0 or any(a >= b for a, b in itertools.pairwise(begins)):
             raise ValueError(f"The stages' epochs must begin at 0 and rise. Received: {begins}")
 
     def at(self, epoch):
-        """Returns the attack of an epoch, counted from 0."""
+        """Return the attack of an epoch, counted from 0."""
         return [attack for begin, attack in self.stages if begin <= epoch][-1]
 
 
 def with_attack(objective, attack):
-    """Returns the same objective, what it remembers included, with another training attack.
+    """Return the same objective, what it remembers included, with another training attack.
 
     Args:
         objective: an objective with a field `attack`.

@@ -25,7 +25,7 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
         self.warmup = warmup
 
     def __call__(self, step):
-        """Returns the learning rate of an update (scalar tensor)."""
+        """Return the learning rate of an update (scalar tensor)."""
         step = ops.cast(step, keras.config.floatx())
         rate = ops.convert_to_tensor(self.initial, dtype=keras.config.floatx())
         for drop in self.drops:
@@ -36,7 +36,7 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
         return rate
 
     def get_config(self):
-        """Returns the arguments that make an equal schedule."""
+        """Return the arguments that make an equal schedule."""
         return {
             "initial": self.initial,
             "drops": list(self.drops),
@@ -74,13 +74,13 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         self.rise = rise
 
     def __call__(self, step):
-        """Returns the learning rate of an update (scalar tensor)."""
+        """Return the learning rate of an update (scalar tensor)."""
         done = (ops.cast(step, keras.config.floatx()) + 1.0) / (self.updates + 1.0)
         share = ops.minimum(done / self.rise, (1.0 - done) / (1.0 - self.rise))
         return self.peak * ops.maximum(share, 0.0)
 
     def get_config(self):
-        """Returns the arguments that make an equal schedule."""
+        """Return the arguments that make an equal schedule."""
         return {"peak": self.peak, "updates": self.updates, "rise": self.rise}
 
 
@@ -107,12 +107,12 @@ _SCHEDULES = {"cosine": _cosine, "one-cycle": _one_cycle, "step": _step}
 
 
 def names():
-    """Lists the names that `get` knows."""
+    """List the names that `get` knows."""
     return sorted(_SCHEDULES)
 
 
 def get(name):
-    """Finds a schedule of the learning rate by its name.
+    """Find a schedule of the learning rate by its name.
 
     - "step": divided by 10 (or multiplied by `factor`) at the beginning of the epochs `drops`, after
       `warmup` epochs of linear rise.

@@ -160,10 +160,10 @@ def estimate_seconds(network, recipe, examples, updates=None, start=0):
         ops.convert_to_numpy(classifier.apply("probe", gradient, *arguments, classifier.state))
     unit = (time.perf_counter() - began) / _PROBE
     curriculum = recipe.make_curriculum()
-    gradients = [curriculum.at(epoch).gradients for epoch in range(start, recipe.epochs)]
     # A train step's passes of two views with weight gradients cost about 3.4 input gradients.
     if updates is not None:
-        return recipe.batch_size * updates * unit * (gradients[0] + 3.4)
+        return recipe.batch_size * updates * unit * (curriculum.at(start).gradients + 3.4)
+    gradients = [curriculum.at(epoch).gradients for epoch in range(start, recipe.epochs)]
     validation = recipe.validation_examples * recipe.make_validation_attack().gradients
     return unit * sum(examples * (count + 3.4) + validation for count in gradients)
 

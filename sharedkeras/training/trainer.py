@@ -104,7 +104,7 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         return self.network if self.average is None else self.average.network
 
     def begin_epoch(self, epoch):
-        """Sets the epoch's number, counted from 0, and the training attack that the curriculum names."""
+        """Set the epoch's number, counted from 0, and the training attack that the curriculum names."""
         self.epoch.assign(epoch)
         if self.curriculum is None:
             return
@@ -141,7 +141,7 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         return {name: ops.stop_gradient(view) for name, view in views.items()}, targets
 
     def after_update(self):
-        """Lets the average follow the weights; runs inside the train step's graph."""
+        """Let the average follow the weights; runs inside the train step's graph."""
         if self.average is not None:
             self.average.update(self.update.value)
 

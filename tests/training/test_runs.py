@@ -253,9 +253,7 @@ def test_another_objective_takes_its_own_attack_and_options():
     paper = recipes.get("mnist-cnn-shared")
     trades = paper.with_objective("trades").make_objective()
     assert trades.beta == 6.0
-    assert trades.attack == attacks.PGD(
-        epsilon=0.3, step_size=0.01, steps=40, random_start="gaussian"
-    )
+    assert trades.attack == attacks.PGD(epsilon=0.3, step_size=0.01, steps=40, random_start="gaussian")
     mma = recipes.find("mnist", objective="mma").make_objective()
     assert mma.attack == attacks.PGD(epsilon=0.3, step_size=None, steps=40)
     gat = dataclasses.replace(TINY.with_objective("gat"), objective_options={"weight": 5.0})
