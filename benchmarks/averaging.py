@@ -1,8 +1,8 @@
 """Measure what the average of the weights is worth, epoch by epoch.
 
-A thin residual network is trained on some thousand CIFAR-10 images with one attack step. After each epoch
-three networks are judged by PGD-10 on the same held-out images: the raw one, and the averaged one with
-BatchNorm statistics estimated on clean and on attacked training images.
+A thin residual network is trained on some thousand CIFAR-10 images with one attack step. After each
+epoch three networks are judged by PGD-10 on the same held-out images: the raw one, and the averaged one
+with BatchNorm statistics estimated on clean and on attacked training images.
 
     python benchmarks/averaging.py --output=benchmarks/results/averaging.json
 """
@@ -67,6 +67,7 @@ class Compare(keras.callbacks.Callback):
         print(row, flush=True)
 
     def judge(self, model):
+        """Return the accuracies of one network on the held-out images."""
         report = evaluate(
             model, self.held_out.x, self.held_out.y, {"pgd10": JUDGE}, checks=False, verbose=False
         )

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from sharedkeras.arguments import need_between, need_count, need_positive
 from sharedkeras.attacks import PGD
 from sharedkeras.attacks.boundary import boundary
 from sharedkeras.losses import cross_entropy, soft_margin
@@ -64,17 +65,13 @@ class MMA:
     def __post_init__(self):
         """Check every value, so that a wrong one is seen before any work."""
         need_weights(self)
-        if not 0 < self.smallest < self.largest:
+        need_between(0, 1, clean=self.clean)
+        need_count(search_steps=self.search_steps, examples=self.examples)
+        need_positive(smallest=self.smallest)
+        if not self.smallest < self.largest:
             raise ValueError(
-                "`smallest` must be above 0 and below `largest`. "
+                "`smallest` must be below `largest`. "
                 f"Received: smallest={self.smallest}, largest={self.largest}"
-            )
-        if not 0 <= self.clean <= 1:
-            raise ValueError(f"`clean` must be in [0, 1]. Received: clean={self.clean}")
-        if self.search_steps < 1 or self.examples < 1:
-            raise ValueError(
-                "`search_steps` and `examples` must be at least 1. "
-                f"Received: search_steps={self.search_steps}, examples={self.examples}"
             )
 
     @functools.cached_property
