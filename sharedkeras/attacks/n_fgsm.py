@@ -7,7 +7,7 @@ from keras import ops
 from sharedkeras import losses
 from sharedkeras.arguments import need_positive
 from sharedkeras.attacks.attack import Attack, AttackResult, prepare, radius
-from sharedkeras.attacks.verdict import clip_to_image, is_wrong, success_and_distance
+from sharedkeras.attacks.verdict import clip_to_image, is_wrong_if_labelled, success_and_distance
 from sharedkeras.math import norms, random
 from sharedkeras.models.classifiers.gradients import input_gradient
 
@@ -58,7 +58,7 @@ class NFGSM(Attack):
         Args:
             classifier: `FrozenClassifier`.
             x: `(batch, H, W, C)` clean images in [0, 1].
-            y: `(batch,)` labels.
+            y: `(batch,)` labels, or what `loss` compares with.
             seed: int or `(2,)` uint32 key.
             loss: `loss(y, logits) -> (batch,)` in place of the cross-entropy.
             epsilon: `(batch,)` sizes that replace the attack's own.
@@ -66,7 +66,7 @@ class NFGSM(Attack):
             start: `(batch, H, W, C)` images that replace the noisy ones.
 
         Returns:
-            `AttackResult`.
+            `AttackResult`. Where `loss` is given and `y` is no label, `success` is False.
         """
         classifier, x, y, index = prepare(classifier, x, y, index)
         epsilon = radius(self, epsilon, x)
@@ -81,7 +81,7 @@ class NFGSM(Attack):
             adv = start + norms.per_example(self.step * epsilon, x) * ops.sign(gradient)
             adv = clip_to_image(adv)
             logits, _ = view(adv, state)
-            wrong = is_wrong(y, logits)
+            wrong = is_wrong_if_labelled(y, logits)
             reach = (self.noise + self.step) * epsilon
             found = success_and_distance(norms.get("linf"), x, adv, wrong, reach)
             return adv, ops.maximum(before, score(y, logits)), *found

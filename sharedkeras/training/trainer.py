@@ -73,6 +73,11 @@ class RobustTrainer(backend.TrainStep, keras.Model):
                 "network must be functional. "
                 f"Received: network={network.name!r} of type {type(network).__name__}"
             )
+        if ema_decay is not None and view.output is None:
+            raise ValueError(
+                "The averaged network is a copy, for which the network must be functional. "
+                f"Received: network={network.name!r} of type {type(network).__name__}"
+            )
         self.network = network
         self.objective = objective
         self.weight_decay = weight_decay

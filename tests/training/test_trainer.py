@@ -161,6 +161,14 @@ def test_every_objective_trains_and_its_memory_is_kept(batch, name):
         assert not np.array_equal(numpy(variable), value)
 
 
+def test_a_noisy_step_serves_an_attack_on_the_divergence(batch):
+    x, y = batch
+    objective = objectives.TRADES(attack=attacks.NFGSM(epsilon=0.1))
+    history = compiled(small(), objective).fit(x, y, batch_size=12, epochs=1, verbose=0).history
+    # From the clean image itself the divergence would have no gradient; from noise it has.
+    assert history["kl"][0] > 0
+
+
 def test_carlini_wagner_crafts_in_graph(batch):
     x, y = batch
     attack = attacks.CarliniWagner(c=1.0, steps=3, learning_rate=0.05, compat="torchattacks")
@@ -258,5 +266,7 @@ def test_taps_need_a_functional_network(batch):
     objective = objectives.SharedInformation(attack=PGD)
     network = Own(objective.taps)
     network(batch[0])
+    with pytest.raises(ValueError, match=r"copy, .* must be functional"):
+        training.RobustTrainer(network, objectives.Standard(attack=PGD), ema_decay=0.9)
     with pytest.raises(ValueError, match=r"network must be functional\. Received: .* of type Own"):
         training.RobustTrainer(network, objective)
