@@ -14,6 +14,7 @@ __all__ = [
     "APGD",
     "FAB",
     "FGSM",
+    "NFGSM",
     "PGD",
     "Attack",
     "AttackResult",

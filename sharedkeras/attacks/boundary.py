@@ -2,13 +2,13 @@
 
 from keras import ops
 
-from sharedkeras.attacks.verdict import clip_to_image
 from sharedkeras.losses import margin
 from sharedkeras.math import norms
+from sharedkeras.math.projections import clip_to_image
 
 
 def boundary(classifier, x, y, direction, *, norm, limit, steps=10):
-    """Bisects from each image along a direction for the first misclassified point.
+    """Bisect from each image along a direction for the first misclassified point.
 
     Along the line the margin is taken to change its sign at most once. Where it does not within the
     limit, the point at the limit is returned.

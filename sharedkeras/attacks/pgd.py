@@ -82,6 +82,11 @@ class PGD(Attack):
         need_one_of(_STARTS, random_start=self.random_start)
         steps.get(self.step)
 
+    @property
+    def gradients(self):
+        """The input gradients that the attack takes of each example."""
+        return self.steps * self.restarts * self.eot_samples
+
     def craft(self, task):
         """Climb from each start, and keep for each example a success, else the largest loss."""
         restarts = self.restarts if task.start is None and self.random_start else 1
@@ -141,7 +146,9 @@ class PGD(Attack):
         value, _, gradient, state = input_gradient(view, score, y, adv, state, self.eot_samples)
         best = [select(value > worst, adv, b) for b in best]
         direction, memory = steps.get(self.step).direction(norm, gradient, memory)
-        adv = clip_to_ball_and_image(norm, x, adv + self.step_size * direction, epsilon)
+        size = _REACH * epsilon / self.steps if self.step_size is None else self.step_size
+        moved = adv + norms.per_example(size, x) * direction
+        adv = clip_to_ball_and_image(norm, x, moved, epsilon)
         return (adv, ops.maximum(value, worst), state, memory, *best)
 
     def _finish(self, view, score, norm, carry, constants):

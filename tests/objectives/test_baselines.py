@@ -215,7 +215,7 @@ def test_mma_counts_each_example_once():
 def test_noisy_step_is_not_projected(linear, images):
     classifier, direction = linear
     x, targets = images
-    attack = attacks.NFGSM(epsilon=0.05, noise=2.0, step=1.0)
+    attack = attacks.NFGSM(epsilon=0.05, noise=2.0, length=1.0)
     label, index = targets["label"], targets["index"]
     adv = ops.convert_to_numpy(attack(classifier, x, label, seed=1, index=index))
     towards = np.where(ops.convert_to_numpy(label) == 0, 1.0, -1.0)[:, None]
@@ -246,7 +246,7 @@ def test_bad_options(name, options):
         objectives.get(name)(**options)
 
 
-@pytest.mark.parametrize("options", [{"epsilon": 0}, {"noise": -1.0}, {"step": 0.0}])
+@pytest.mark.parametrize("options", [{"epsilon": 0}, {"noise": -1.0}, {"length": 0.0}])
 def test_bad_noisy_step(options):
     with pytest.raises(ValueError, match="Received"):
         attacks.NFGSM(**options)
