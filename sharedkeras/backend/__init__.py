@@ -3,7 +3,7 @@
 Every backend module offers the same names:
 
 - `value_and_grad(fn, x)`: value, auxiliary output and input gradient of `fn`.
-- `TrainStep`: the mixin that crafts the views before Keras's own train step.
+- `TrainStep`: the mixin that calls `craft` before Keras's own train step and `after_update` after it.
 - `compile(fn)`: `fn` as a compiled graph.
 - `repeat(steps, body, carry)`: a loop inside a traced function.
 - `MERGES_PASSES`: whether a compiler computes elementwise operations together.

@@ -95,8 +95,10 @@ def share_of_replica(loss):
 
 
 class TrainStep:
-    """Mixin for `keras.Model`: crafts the views, then takes Keras's own train step on them."""
+    """Mixin for `keras.Model`: crafts the views, takes Keras's own train step, follows the weights."""
 
     def train_step(self, data):
         """Crafts, then trains; the weights' gradients never pass through the attack."""
-        return super().train_step(self.craft(data))
+        logs = super().train_step(self.craft(data))
+        self.after_update()
+        return logs

@@ -26,7 +26,6 @@ from sharedkeras.models import FrozenClassifier
 from sharedkeras.models.classifiers.gradients import input_gradient
 from sharedkeras.training import callbacks, checkpoint
 from sharedkeras.training.divergence import StopWhenDiverged
-from sharedkeras.training.schedules import StepDecay
 from sharedkeras.training.trainer import RobustTrainer
 from sharedkeras.version import __version__
 
@@ -151,8 +150,10 @@ def prepare(recipe, *, steps_per_epoch):
         seed=recipe.seed,
         weight_decay=recipe.weight_decay,
         augment=recipe.make_augment(),
+        curriculum=recipe.make_curriculum(),
+        ema_decay=recipe.ema_decay,
     )
-    rate = StepDecay(recipe.learning_rate, recipe.drops, steps_per_epoch=steps_per_epoch)
+    rate = recipe.make_learning_rate(steps_per_epoch=steps_per_epoch)
     if recipe.optimizer == "sgd":
         # Keras scales the velocity by the rate, PyTorch the update: they differ only in the few updates
         # after the rate drops, when Keras's velocity still has its old size.
@@ -164,7 +165,7 @@ def prepare(recipe, *, steps_per_epoch):
     return trainer
 
 
-def estimate_seconds(network, recipe, examples, updates=None):
+def estimate_seconds(network, recipe, examples, updates=None, start=0):
     """Estimates a run's length from the time of one input gradient on this machine.
 
     Args:
@@ -172,6 +173,7 @@ def estimate_seconds(network, recipe, examples, updates=None):
         recipe: `Recipe`.
         examples: int, training images.
         updates: int or None, updates if the run is cut short.
+        start: int, epochs that are done.
 
     Returns:
         Seconds, float; good to a factor of two.
@@ -188,12 +190,13 @@ def estimate_seconds(network, recipe, examples, updates=None):
         began = time.perf_counter()
         ops.convert_to_numpy(classifier.apply("probe", gradient, *arguments, classifier.state))
     unit = (time.perf_counter() - began) / _PROBE
-    views = 1 if recipe.objective == "standard" else 2
-    # A train step's pass with weight gradients costs about 1.7 input gradients for each view.
-    per_image = unit * (recipe.attack_steps + 1.7 * views)
-    images = examples * recipe.epochs if updates is None else recipe.batch_size * updates
-    validation = recipe.validation_examples * recipe.epochs if updates is None else 0
-    return images * per_image + validation * unit * max(recipe.attack_steps, 20)
+    curriculum = recipe.make_curriculum()
+    # A train step's passes of two views with weight gradients cost about 3.4 input gradients.
+    if updates is not None:
+        return recipe.batch_size * updates * unit * (curriculum.at(start).gradients + 3.4)
+    gradients = [curriculum.at(epoch).gradients for epoch in range(start, recipe.epochs)]
+    validation = recipe.validation_examples * recipe.make_validation_attack().gradients
+    return unit * sum(examples * (count + 3.4) + validation for count in gradients)
 
 
 def fit(
@@ -271,12 +274,14 @@ def _fit(recipe, run_dir, train, held_out, *, resume, max_steps, deterministic, 
         announce(trainer, train, start)
     keeper = callbacks.Keeper(run_dir, history, identity)
     before = [StopWhenDiverged(train.x[:_PROBE]), callbacks.EpochState(batches)]
+    if trainer.average is not None:
+        before.append(callbacks.SettleAverage(batches))
     if held_out is not None and recipe.validation_examples:
         before.append(
             callbacks.RobustValidation(
                 held_out.x,
                 held_out.y,
-                attack=callbacks.validation_attack(recipe.make_attack()),
+                attack=recipe.make_validation_attack(),
                 batch_size=recipe.batch_size,
                 examples=min(recipe.validation_examples, len(held_out.x)),
             )

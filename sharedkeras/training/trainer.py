@@ -11,6 +11,8 @@ from sharedkeras.losses import cross_entropy
 from sharedkeras.math import random
 from sharedkeras.models import FrozenClassifier
 from sharedkeras.training import contract
+from sharedkeras.training.averaging import WeightAverage
+from sharedkeras.training.curriculum import with_attack
 
 
 class RobustTrainer(backend.TrainStep, keras.Model):
@@ -32,6 +34,9 @@ class RobustTrainer(backend.TrainStep, keras.Model):
     All randomness follows from `seed`: the attack's draws are keyed by (seed, update, example), which is
     what makes a resumed run end where an unbroken one does.
 
+    With `ema_decay` an average follows the weights: `average.settle(batches)` puts it into a twin of the
+    network, which is then the one to judge (`judged`).
+
     Args:
         network: `keras.Model` from `(batch, H, W, C)` images in [0, 1] to `(batch, K)` logits, with
             weights in full precision; its computation may be in mixed precision.
@@ -40,6 +45,8 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         weight_decay: float at least 0; adds `weight_decay / 2 * sum of squares` of all trainable
             variables to the loss, whose gradient is the coupled decay of PyTorch's SGD.
         augment: `augment(x, key, index) -> x`, applied in graph before the attack, or None.
+        curriculum: `Curriculum` of training attacks that replace the objective's own, or None.
+        ema_decay: float in (0, 1), limit of the warmed decay of the weights' average, or None.
 
     Raises:
         ValueError: if the network has no layer that the objective taps, gives probabilities or has
@@ -49,7 +56,17 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         Algorithm 1.
     """
 
-    def __init__(self, network, objective, *, seed=0, weight_decay=0.0, augment=None):
+    def __init__(
+        self,
+        network,
+        objective,
+        *,
+        seed=0,
+        weight_decay=0.0,
+        augment=None,
+        curriculum=None,
+        ema_decay=None,
+    ):
         # Images reach the network as they are; it has a policy of its own.
         super().__init__(name="robust_trainer", dtype=contract.full_precision(), autocast=False)
         need_between(0, None, weight_decay=weight_decay)
@@ -69,10 +86,16 @@ class RobustTrainer(backend.TrainStep, keras.Model):
                 "network must be functional. "
                 f"Received: network={network.name!r} of type {type(network).__name__}"
             )
+        if ema_decay is not None and view.output is None:
+            raise ValueError(
+                "The averaged network is a copy, for which the network must be functional. "
+                f"Received: network={network.name!r} of type {type(network).__name__}"
+            )
         self.network = network
         self.objective = objective
         self.weight_decay = plain(weight_decay)
         self.augment = augment
+        self.curriculum = curriculum
         self.root_seed = plain(seed)
         self.num_classes = view.num_classes
         self.image_shape = view.input_shape
@@ -85,6 +108,8 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         # Keras tracks these lists, so that they are trained, saved and restored with the rest.
         self._objective_layers = list(objective.layers)
         self._objective_variables = list(objective.variables)
+        self.average = None if ema_decay is None else WeightAverage(network, ema_decay)
+        self._averages = [] if self.average is None else self.average.variables
         self.epoch = self._counter("epoch")
         self.update = self._counter("update")
         self.broken = self._counter("broken", shape=(2,), aggregation="sum")
@@ -201,6 +226,21 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         contract.refuse_weights(sample_weight=weight)
         return x, y
 
+    @property
+    def judged(self):
+        """The network to judge and keep: that of the average where there is one."""
+        return self.network if self.average is None else self.average.network
+
+    def begin_epoch(self, epoch):
+        """Set the epoch's number, counted from 0, and the training attack that the curriculum names."""
+        self.epoch.assign(epoch)
+        if self.curriculum is None:
+            return
+        attack = self.curriculum.at(epoch)
+        if attack != self.objective.attack:
+            self.objective = with_attack(self.objective, attack)
+            self.make_train_function(force=True)
+
     def craft(self, data):
         """Make the views and targets of one batch; runs inside the train step's graph.
 
@@ -233,6 +273,11 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         views, targets = self.objective.views(classifier, x, targets, random.key(key, "attack"))
         self.update.assign(self.update.value + 1)
         return {name: ops.stop_gradient(view) for name, view in views.items()}, targets
+
+    def after_update(self):
+        """Let the average follow the weights; runs inside the train step's graph."""
+        if self.average is not None:
+            self.average.update(self.update.value)
 
     def call(self, views, training=False):
         """Run the network on each view, or on plain images for evaluation."""
