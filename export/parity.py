@@ -68,6 +68,7 @@ def check_parity(network, path, x, *, select=None, tolerance=TOLERANCE):
         FileNotFoundError: if there is no file.
         ValueError: if `x` or the network is not what the file was made for.
     """
+    from export.plain_copy import plain_copy
     from export.precision import full_precision
     from export.signature import describe, reference_logits
 
@@ -83,6 +84,7 @@ def check_parity(network, path, x, *, select=None, tolerance=TOLERANCE):
             f"Received: network={network.name!r} with {(input_shape, num_classes)}"
         )
     x = served.contract.check(x)
+    network = plain_copy(network)  # What was exported of it.
     with full_precision():
         return compare(served, x, reference_logits(network, x, select), tolerance)
 

@@ -15,6 +15,7 @@ from export.contract import INPUT, OUTPUTS, to_properties
 from export.runtime import METADATA_FILE
 from export.signature import forward
 from export.writing.determinism import check_onnx, check_tensorflow
+from export.writing.flat_graph import flat_graph
 
 _PRODUCER = "sharedkeras"
 _CHATTY = ("tensorflow", "tf2onnx")
@@ -43,7 +44,7 @@ def write(network, path, *, form, metadata, select=None, opset=None):
     metadata = {**metadata, "versions": versions}
     with _without_progress_messages():
         if form == "onnx":
-            _write_onnx(function, pathlib.Path(path), metadata, layers, opset)
+            _write_onnx(concrete, pathlib.Path(path), metadata, layers, opset)
         else:
             _write_saved_model(concrete, pathlib.Path(path), metadata, layers)
 
@@ -57,7 +58,7 @@ def _without_progress_messages():
     levels = [logger.level for logger in loggers]
     absl_logging.set_verbosity(min(verbosity, absl_logging.WARNING))
     for logger in loggers:
-        logger.setLevel(max(logger.level, logging.WARNING))
+        logger.setLevel(max(logger.level, logging.ERROR))
     try:
         yield
     finally:
@@ -107,7 +108,7 @@ def _collecting_often():
         gc.unfreeze()
 
 
-def _write_onnx(function, path, metadata, layers, opset):
+def _write_onnx(concrete, path, metadata, layers, opset):
     import onnx
 
     with warnings.catch_warnings():
@@ -116,8 +117,16 @@ def _write_onnx(function, path, metadata, layers, opset):
         warnings.simplefilter("ignore", FutureWarning)
         import tf2onnx
 
+        graph = flat_graph(concrete, [INPUT], OUTPUTS)
+        names = {f"{name}:0": name for name in (INPUT, *OUTPUTS)}
         with _collecting_often():
-            model, _ = tf2onnx.convert.from_function(function, input_signature=[], opset=opset)
+            model, _ = tf2onnx.convert.from_graph_def(
+                graph,
+                input_names=[f"{INPUT}:0"],
+                output_names=[f"{name}:0" for name in OUTPUTS],
+                tensors_to_rename=names,
+                opset=opset,
+            )
     check_onnx(model.graph, layers)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
