@@ -24,8 +24,8 @@ def _erfc(_, x):
 
 @_replaces("Expm1")
 def _expm1(_, x):
-    # exp(x) - 1 loses all digits near 0, where 2 tanh(x / 2) / (1 - tanh(x / 2)), which is the same, loses
-    # none; that one overflows far from 0.
+    # exp(x) - 1 loses all digits near 0, where 2 tanh(x / 2) / (1 - tanh(x / 2)), which is the same,
+    # loses none; that one overflows far from 0.
     half = tf.tanh(0.5 * tf.clip_by_value(x, -1.0, 1.0))
     return tf.where(tf.abs(x) < 1.0, 2.0 * half / (1.0 - half), tf.exp(x) - 1.0)
 

@@ -11,8 +11,9 @@ import tensorflow as tf
 from absl import logging as absl_logging
 from tensorflow.core.protobuf import saved_model_pb2
 
-from export.contract import INPUT, OUTPUTS, to_properties
-from export.runtime import METADATA_FILE
+from export.contract import DIGEST, INPUT, OUTPUTS, to_properties
+from export.onnx_file import digest_of
+from export.runtime import METADATA_FILE, saved_model_digest
 from export.signature import forward
 from export.writing.determinism import check_onnx, check_tensorflow
 from export.writing.flat_graph import flat_graph
@@ -88,6 +89,7 @@ def _write_saved_model(concrete, path, metadata, layers):
         check_tensorflow(graph.graph_def, layers, allow_state=True)
     target = path / METADATA_FILE
     target.parent.mkdir()
+    metadata = {**metadata, DIGEST: saved_model_digest(path)}
     target.write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
 
 
@@ -140,7 +142,8 @@ def _write_onnx(concrete, path, metadata, layers, opset):
         "onnx": onnx.__version__,
         "opset": opset,
     }
-    onnx.helper.set_model_props(model, to_properties({**metadata, "versions": versions}))
+    metadata = {**metadata, "versions": versions, DIGEST: digest_of(model.SerializeToString())}
+    onnx.helper.set_model_props(model, to_properties(metadata))
     try:
         onnx.checker.check_model(model, full_check=True)
     except onnx.checker.ValidationError as error:

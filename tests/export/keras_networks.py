@@ -9,7 +9,7 @@ CLASSES = 5
 
 
 def _features(x):
-    return layers.Conv2D(8, 3, padding="same", name="first")(x)
+    return layers.Conv2D(8, 3, padding="same")(x)
 
 
 def _activation(name, **options):
@@ -67,7 +67,7 @@ def _plain_attention(kind):
 def vision_transformer(images, norm=layers.LayerNormalization, activation="gelu", blocks=2):
     """Patches, positions learned, attention and a network per token, as Keras's example has them."""
     x = _tokens(images)
-    places = layers.Embedding(x.shape[1], 12, name="places")(ops.arange(x.shape[1]))
+    places = layers.Embedding(x.shape[1], 12)(ops.arange(x.shape[1]))
     x = x + places
     for _ in range(blocks):
         y = norm(epsilon=1e-6)(x)
@@ -104,7 +104,7 @@ def _windows(x):
 
 def _sequence(*made):
     def build(x):
-        x = layers.Reshape((40, 9))(x)
+        x = layers.Reshape((10, 36))(x)
         for make in made:
             x = make()(x)
         return x
@@ -124,7 +124,7 @@ def _inner(x):
     return keras.Model(inner_input, y, name="inner")(_features(x))
 
 
-ACTIVATIONS = [
+ACTIVATIONS = (
     "celu",
     "elu",
     "exponential",
@@ -152,7 +152,7 @@ ACTIVATIONS = [
     "squareplus",
     "tanh",
     "tanh_shrink",
-]
+)
 
 NETWORKS = {
     **{f"activation {name}": _activation(name) for name in ACTIVATIONS},
@@ -299,15 +299,49 @@ NETWORKS = {
 }
 
 
-def network_of(kind, policy=None):
-    """Build one of the networks, with logits that depend on the image."""
+def _group(name):
+    for group, beginnings in _BEGINNINGS.items():
+        if name.startswith(beginnings):
+            return group
+    return "others"
+
+
+_BEGINNINGS = {
+    "activations": ("activation", "gelu", "prelu", "relu", "gated"),
+    "normalisation": (
+        "normalization",
+        "rescaling",
+        "constant",
+        "network inside",
+        "batch",
+        "layer",
+        "rms",
+    ),
+    "further normalisation": ("group normalization", "unit", "spectral", "norm", "several"),
+    "convolutions": ("grouped", "depthwise", "separable", "dilated", "transposed", "volume"),
+    "pools": ("max", "average", "adaptive", "global", "zero", "reflected", "centre", "augm", "noise"),
+    "resizing": ("resizing", "upsampling"),
+    "attention": ("attention", "vision", "class token", "windows", "patches"),
+    "sequences": ("convolution of", "more of", "lstm", "gru", "repeated"),
+}
+GROUPS = {}
+for _name in NETWORKS:
+    GROUPS.setdefault(_group(_name), []).append(_name)
+
+
+def network_of(*kinds):
+    """Build a network of one or several kinds side by side, with logits that depend on the image."""
     keras.utils.set_random_seed(7)
     images = keras.Input(SHAPE)
-    x = NETWORKS[kind](images)
-    if len(x.shape) > 2:
-        x = layers.Flatten()(x)
-    return keras.Model(images, layers.Dense(CLASSES, name="logits")(x), name="network")
+    parts = []
+    for kind in kinds:
+        x = NETWORKS[kind](images)
+        x = layers.Flatten()(x) if len(x.shape) > 2 else x
+        # Each as strong as the others, so that the logits tell when one is wrong.
+        parts.append(layers.Dense(CLASSES)(x))
+    return keras.Model(images, layers.Add()(parts) if len(parts) > 1 else parts[0], name="network")
 
 
 def sample(n=6):
+    """Return images in [0, 1]."""
     return np.random.default_rng(1).random((n, *SHAPE)).astype("float32")
