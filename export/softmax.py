@@ -12,6 +12,6 @@ def softmax(logits):
     Returns:
         Array of the same shape, in [0, 1].
     """
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
         return powers / powers.sum(axis=-1, keepdims=True)

@@ -207,7 +207,16 @@ def _legal(name):
 def _check(network, served, path):
     images = np.random.default_rng(0).random((_PROBES, *served.input_shape)).astype("float32")
     wanted = served(images)
-    gap = float(np.abs(network.predict(images, verbose=0) - wanted).max())
+    if not np.isfinite(wanted).all():
+        raise ValueError(f"The file gives NaN or infinity. Received: path={str(path)!r}")
+    try:
+        found = network.predict(images, verbose=0)
+    except Exception as error:  # Keras knows some shapes only when it runs.
+        raise ValueError(
+            f"The network made of the file cannot be run: {error}. Received: path={str(path)!r}"
+        ) from error
+    with np.errstate(invalid="ignore"):
+        gap = float(np.abs(found - wanted).max())
     limit = _TOLERANCE * max(1.0, float(np.abs(wanted).max()))
     if not gap <= limit:
         raise ValueError(
