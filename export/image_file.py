@@ -64,14 +64,15 @@ def _read(path, height, width, channels):
         except UnidentifiedImageError:
             raise ValueError(f"The file is no image of the formats {', '.join(FORMATS)}") from None
     with opened as image:
-        turned = image.getexif().get(_ORIENTATION, 1) in _TURNED
-        seen = image.size[::-1] if turned else image.size
-        if seen != (width, height):
+        size, deep = image.size, any(";16" in str(tile[3]) for tile in image.tile)
+        if size in ((width, height), (height, width)):
+            # Of a PNG file this decodes the pixels, since its tags may stand at the end.
+            size = size[::-1] if image.getexif().get(_ORIENTATION, 1) in _TURNED else size
+        if size != (width, height):
             raise ValueError(
                 f"The network takes images of {width} x {height} pixels; scale or crop the image first: "
-                f"it has {seen[0]} x {seen[1]} pixels"
+                f"it has {size[0]} x {size[1]} pixels"
             )
-        deep = any(";16" in str(tile[3]) for tile in image.tile)
         if image.mode not in _EIGHT_BIT or deep:
             raise ValueError(
                 "Images must have 8 bits per channel, grey or RGB: the image has mode "
