@@ -57,6 +57,8 @@ _ACTIVATIONS = {
     "Cos": lambda at: ops.cos,
     "Tan": lambda at: ops.tan,
     "Atan": lambda at: ops.arctan,
+    "Atanh": lambda at: ops.arctanh,
+    "Asinh": lambda at: ops.arcsinh,
     "Sinh": lambda at: ops.sinh,
     "Cosh": lambda at: ops.cosh,
     "Not": lambda at: ops.logical_not,

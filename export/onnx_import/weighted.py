@@ -86,18 +86,24 @@ def _conv(node):
     rank, groups = len(size), node.attributes.get("group", 1)
     strides, dilations, pads = _window(node, size, x.shape[1:-1])
     x = _padded(x, pads)
+    step = (1,) * rank
+    if max(strides) > 1 and max(dilations) > 1:
+        strides, step = step, strides  # Keras has no convolution with both: leave places out afterwards.
     given = {"strides": strides, "dilation_rate": dilations, "use_bias": bias is not None}
     given["name"] = node.name
-    # TensorFlow's depthwise convolution has one stride and no other dilation beside it.
+    # TensorFlow's depthwise convolution has one stride for both axes.
     depthwise = groups > 1 and groups == x.shape[-1] and rank in _DEPTHWISE
-    if depthwise and len(set(strides)) == 1 and (max(strides) == 1 or max(dilations) == 1):
+    if depthwise and len(set(strides)) == 1:
         layer = _DEPTHWISE[rank](size, depth_multiplier=filters // groups, **given)
         kernel = kernel.reshape(groups, filters // groups, *size)
         kernel = np.moveaxis(kernel, (0, 1), (-2, -1))
     else:
         layer = _CONVOLUTIONS[rank](filters, size, groups=groups, **given)
         kernel = np.moveaxis(kernel, (0, 1), (-1, -2))
-    return _result(value, _with(layer, x, [kernel] if bias is None else [kernel, constant(bias)]))
+    y = _with(layer, x, [kernel] if bias is None else [kernel, constant(bias)])
+    if max(step) > 1:
+        y = y[(slice(None), *(slice(None, None, s) for s in step))]
+    return _result(value, y)
 
 
 @operator("ConvTranspose")

@@ -58,10 +58,14 @@ class _Library:
         self._library = graph_def.library
         self._definitions = {f.signature.name: f for f in graph_def.library.function}
         self._graphs = {}
+        self._home = tf.Graph()  # Where functions that are called by functions are looked up.
+        with self._home.as_default():
+            tf.import_graph_def(tf.compat.v1.GraphDef(library=graph_def.library))
 
     def graph(self, name):
         if name not in self._graphs:
-            self._graphs[name] = function_def_to_graph(self._definitions[name])
+            with self._home.as_default():
+                self._graphs[name] = function_def_to_graph(self._definitions[name])
         return self._graphs[name]
 
     def copy_to(self, graph_def):

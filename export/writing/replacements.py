@@ -32,12 +32,10 @@ def _expm1(_, x):
 
 @_replaces("Log1p")
 def _log1p(_, x):
-    # The rounding error of 1 + x is made good by the quotient.
-    grown = 1.0 + x
-    step = grown - 1.0
-    safe = tf.where(step == 0.0, tf.ones_like(step), step)
-    exact = tf.where(step == 0.0, x, tf.math.log(grown) * (x / safe))
-    return tf.where(tf.math.is_finite(grown), exact, grown)
+    # log(1 + x) loses all digits near 0, where 2 atanh(x / (2 + x)), which is the same, loses none; that
+    # one overflows far from 0.
+    near = tf.clip_by_value(x, -0.5, 0.5)
+    return tf.where(tf.abs(x) < 0.5, 2.0 * tf.atanh(near / (2.0 + near)), tf.math.log(1.0 + x))
 
 
 @_replaces("Conv2DBackpropInput")
@@ -63,7 +61,7 @@ def _scale_and_translate(operation, images, size, scale, translation):
         images,
         lambda x, keep: tf.raw_ops.ScaleAndTranslate(
             images=x,
-            size=np.where(keep, x.shape[1:3], size).astype("int32"),
+            size=np.where(keep, 1, size).astype("int32"),
             scale=np.where(keep, 1.0, scale).astype("float32"),
             translation=np.where(keep, 0.0, translation).astype("float32"),
             **options,
@@ -78,7 +76,7 @@ def _resize_bicubic(operation, images, size):
     return _by_matrices(
         images,
         lambda x, keep: tf.raw_ops.ResizeBicubic(
-            images=x, size=np.where(keep, x.shape[1:3], size).astype("int32"), **options
+            images=x, size=np.where(keep, 1, size).astype("int32"), **options
         ),
     )
 
@@ -121,10 +119,12 @@ def _static(tensor):
     return value
 
 
-def _evaluated(function, size):
-    """Return what a function makes of a unit matrix."""
+def _matrix(resize, size, axis):
+    """Return the `(size, new size)` matrix by which an axis of images is resized."""
+    # One image for each unit vector, a single place wide, so that nothing is mixed along the other axis.
     with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
-        return session.run(function(tf.eye(size)[None, :, :, None]))[0, :, :, 0]
+        basis = tf.expand_dims(tf.expand_dims(tf.eye(size), 3 - axis), 3)
+        return np.reshape(session.run(resize(basis, [axis != 1, axis != 2])), (size, -1))
 
 
 def _by_matrices(images, resize):
@@ -134,11 +134,11 @@ def _by_matrices(images, resize):
 
     Args:
         images: `(batch, H, W, C)` tensor of static sizes.
-        resize: function `(x, keep)` of arrays that resizes along the axes where `keep` is False.
+        resize: function `(x, keep)` that resizes along the axes where `keep` is False, and leaves the
+            other, of size 1, alone.
     """
     height, width, channels = images.shape[1:]
-    rows = _evaluated(lambda x: resize(x, [False, True]), height)
-    columns = _evaluated(lambda x: resize(x, [True, False]), width).T
+    rows, columns = _matrix(resize, height, 1).T, _matrix(resize, width, 2).T
     x = tf.matmul(rows, tf.reshape(images, (-1, height, width * channels)))
     x = tf.matmul(columns, tf.reshape(x, (-1, width, channels)))
     return tf.reshape(x, (-1, len(rows), len(columns), channels))

@@ -210,10 +210,10 @@ GRAPHS = {
     "resized, linear": chain(
         (
             "Resize",
-            ["", "", "sizes"],
+            ["", "scales"],
             {"mode": "linear", "coordinate_transformation_mode": "align_corners"},
         ),
-        sizes=I(1, 6, 10, 3),
+        scales=np.float32([1, 1, 1.5, 0.75]),
     ),
     "resized, cubic": chain(
         ("Resize", ["", "scales"], {"mode": "cubic", "cubic_coeff_a": -0.5}),
@@ -231,8 +231,8 @@ GRAPHS = {
         [
             helper.make_node("Greater", ["c", "zero"], ["p"]),
             helper.make_node("Not", ["p"], ["q"]),
-            helper.make_node("Exp", ["c"], ["x"]),
-            helper.make_node("Where", ["q", "x", "along"], ["y"]),
+            helper.make_node("Exp", ["c"], ["power"]),
+            helper.make_node("Where", ["q", "power", "along"], ["y"]),
             helper.make_node("Cast", ["p"], ["z"], to=TensorProto.FLOAT),
             helper.make_node("Mean", ["y", "z"], ["e"]),
         ],
