@@ -8,8 +8,8 @@ import json
 import pathlib
 import time
 
-import app_support
 from absl import app, flags
+from app_support import ending, start_up
 
 _FORMATS = ("saved_model", "onnx")
 _PARITY_IMAGES = 1000
@@ -108,7 +108,6 @@ def export_network(
     """
     import export
     import zoo
-    from export.writing.placement import size_of
 
     network = zoo.find(source, weights=weights)
     name, directory, known_dataset = find_origin(source)
@@ -126,7 +125,7 @@ def export_network(
         seconds = time.perf_counter() - start
         row = (
             form,
-            f"{size_of(report.path) / 1e6:.2f}",
+            f"{export.size_of(report.path) / 1e6:.2f}",
             report.n,
             f"{report.max_logit_difference:.2e}",
             report.argmax_equal,
@@ -145,22 +144,19 @@ def main(argv):
         raise app.UsageError(f"Unknown arguments: {argv[1:]}")
     if not options.format or set(options.format) - set(_FORMATS):
         raise app.UsageError(f"--format must be of {list(_FORMATS)}. Received: {options.format}")
-    app_support.import_quietly()
-    try:
-        export_network(
-            options.network,
-            formats=options.format,
-            output=options.output,
-            weights=options.weights,
-            dataset=options.dataset,
-            data_dir=options.data_dir,
-            overwrite=options.overwrite,
-            images=options.parity_images,
-        )
-    except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
-        app_support.fail(error)
+    start_up.load_library()
+    export_network(
+        options.network,
+        formats=options.format,
+        output=options.output,
+        weights=options.weights,
+        dataset=options.dataset,
+        data_dir=options.data_dir,
+        overwrite=options.overwrite,
+        images=options.parity_images,
+    )
 
 
 if __name__ == "__main__":
     _define_flags()
-    app.run(main)
+    ending.run(main)

@@ -7,6 +7,7 @@ from sharedkeras.data.crop_and_flip import CropAndFlip
 from sharedkeras.data.dataset import Dataset
 from sharedkeras.data.info import DatasetInfo, info, names
 from sharedkeras.data.load import load
+from sharedkeras.data.subset import subset
 
 __all__ = [
     "Batches",
@@ -18,4 +19,5 @@ __all__ = [
     "info",
     "load",
     "names",
+    "subset",
 ]

@@ -6,10 +6,10 @@ import pathlib
 import subprocess
 import sys
 
-import app_support
 import keras
 import numpy as np
 import pytest
+from app_support import opening
 from support import onnx_files
 
 from sharedkeras import data
@@ -19,6 +19,7 @@ DIGIT = (28, 28, 1)
 # Runs an application for several lists of flags in one process: starting one costs more than the rest.
 DRIVER = """
 import contextlib, importlib, io, json, sys
+from app_support import ending
 name, runs = sys.argv[1], json.loads(sys.argv[2])
 app, results = importlib.import_module(name), []
 for argv in runs:
@@ -29,7 +30,7 @@ for argv in runs:
     said, code = io.StringIO(), 0
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         try:
-            app.main(None)
+            ending.guarded(app.main, None)
         except SystemExit as end:
             code = end.code
     results.append([code, said.getvalue()])
@@ -225,36 +226,36 @@ def test_attack_writes_its_examples(root):
 
 def test_where_networks_come_from(root, monkeypatch):
     monkeypatch.chdir(root)
-    file = app_support.open_network("run/exports/digits.onnx")
+    file = opening.open_network("run/exports/digits.onnx")
     assert (file.dataset, file.is_file, file.run_dir) == ("mnist-mini", True, None)
     assert file.label_names == tuple("0123456789")
     x = data.load("mnist-mini", "test").x[:4]
-    linear = app_support.open_network("linear.keras", dataset="mnist-mini")
+    linear = opening.open_network("linear.keras", dataset="mnist-mini")
     assert not linear.is_file and linear.settings == {}
     expected = keras.ops.convert_to_numpy(linear.network(x))
     np.testing.assert_allclose(file.network(x), expected, rtol=1e-3, atol=1e-3)
-    other = app_support.open_network("other.onnx", dataset="mnist-mini")
+    other = opening.open_network("other.onnx", dataset="mnist-mini")
     np.testing.assert_allclose(other.network(x), expected, rtol=1e-3, atol=1e-3)
     assert other.label_names is None
     assert other.settings["file_sha256"] != file.settings["file_sha256"]
-    known = app_support.open_network("mnist-cnn-shared")
+    known = opening.open_network("mnist-cnn-shared")
     assert known.dataset == "mnist" and known.run_dir is None
 
 
 def test_datasets_by_images_and_classes(tmp_path):
     cifar = data.info("cifar10")
     onnx_files.write_export(tmp_path / "a.onnx", cifar.input_shape, class_names=cifar.label_names)
-    assert app_support.open_network(str(tmp_path / "a.onnx")).dataset == "cifar10"
+    assert opening.open_network(str(tmp_path / "a.onnx")).dataset == "cifar10"
     onnx_files.write_export(tmp_path / "b.onnx", DIGIT, class_names="0123456789")
     with pytest.raises(ValueError, match=r"may be of \['mnist-mini', 'mnist'\]"):
-        app_support.open_network(str(tmp_path / "b.onnx"))
+        opening.open_network(str(tmp_path / "b.onnx"))
     onnx_files.write_export(tmp_path / "c.onnx", DIGIT)
     with pytest.raises(ValueError, match=r"does not tell its dataset\. Expected: --dataset"):
-        app_support.open_network(str(tmp_path / "c.onnx"))
+        opening.open_network(str(tmp_path / "c.onnx"))
     with pytest.raises(ValueError, match="Unknown data set"):
-        app_support.open_network(str(tmp_path / "c.onnx"), dataset="svhn")
+        opening.open_network(str(tmp_path / "c.onnx"), dataset="svhn")
     with pytest.raises(FileNotFoundError, match="No run directory"):
-        app_support.open_network(str(tmp_path / "gone"))
+        opening.open_network(str(tmp_path / "gone"))
 
 
 def test_saved_models_are_files(tmp_path):
@@ -267,6 +268,6 @@ def test_saved_models_are_files(tmp_path):
         return {"logits": tf.reshape(x, (-1, 784)) @ module.matrix}
 
     tf.saved_model.save(module, str(tmp_path / "saved"), signatures={"serving_default": serve})
-    opened = app_support.open_network(str(tmp_path / "saved"), dataset="mnist-mini")
+    opened = opening.open_network(str(tmp_path / "saved"), dataset="mnist-mini")
     assert opened.is_file
     assert opened.network(data.load("mnist-mini", "test").x[:3]).shape == (3, 10)
