@@ -1,6 +1,10 @@
 """Train, judge and ship adversarially robust image classifiers with Keras 3."""
 
-from sharedkeras import (
+from sharedkeras import environment
+
+environment.set_defaults()  # Before anything that loads TensorFlow.
+
+from sharedkeras import (  # noqa: E402
     attacks,
     data,
     evaluation,
@@ -11,7 +15,7 @@ from sharedkeras import (
     recipes,
     training,
 )
-from sharedkeras.version import __version__
+from sharedkeras.version import __version__  # noqa: E402
 
 __all__ = [
     "__version__",

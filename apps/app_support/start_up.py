@@ -18,11 +18,8 @@ _FORWARDING_SECONDS = 2.0
 _terminal = None
 
 
-def set_environment():
-    """Set what the frameworks read when they are loaded; what the user has set is left alone."""
+def _quieten():
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # Off by default on CPUs without AVX512-VNNI, where it halves the time of convolutions.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     # 'Retracing' tells developers of TensorFlow functions of a cost that a user cannot change.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
@@ -63,6 +60,6 @@ def _restore(forwarder):
 
 def load_library():
     """Import the library and its framework, whose notes do not reach the terminal from here on."""
-    set_environment()
+    _quieten()
     hide_notes()
     import sharedkeras  # noqa: F401
