@@ -94,7 +94,7 @@ def main(_):
     for name in ("network", "attack"):
         if FLAGS[name].value is None:
             raise ValueError(f"Expected: --{name}=<name>; --help lists what is possible.")
-    start_up.load_library()
+    start_up.prepare_frameworks()
     from sharedkeras import evaluation
 
     stem = pathlib.Path(FLAGS.network).stem

@@ -11,8 +11,6 @@ import pathlib
 from absl import flags
 from app_support import ending
 
-import zoo
-
 flags.DEFINE_string("name", None, "Name of the network whose card is shown.")
 flags.DEFINE_string("readme", None, "Markdown file whose zoo table is rewritten.")
 FLAGS = flags.FLAGS
@@ -21,6 +19,8 @@ _BEGIN, _END = "<!-- zoo table: begin -->", "<!-- zoo table: end -->"
 
 
 def _rows():
+    import zoo
+
     for name in zoo.names():
         card = zoo.card(name)
         evidence = card["evaluation"]
@@ -45,6 +45,8 @@ def table():
 
 def main(_):
     """Print the table or a card, or rewrite the table in a file."""
+    import zoo
+
     if FLAGS.name is not None:
         print(json.dumps(zoo.card(FLAGS.name), indent=1))
         return

@@ -176,7 +176,7 @@ def main(_):
             "Expected: --network=<run directory | .keras file | name of the zoo | .onnx file | "
             "SavedModel>"
         )
-    start_up.load_library()
+    start_up.prepare_frameworks()
     from sharedkeras import evaluation
 
     source = pathlib.Path(FLAGS.network or "merged")

@@ -144,7 +144,7 @@ def main(argv):
         raise app.UsageError(f"Unknown arguments: {argv[1:]}")
     if not options.format or set(options.format) - set(_FORMATS):
         raise app.UsageError(f"--format must be of {list(_FORMATS)}. Received: {options.format}")
-    start_up.load_library()
+    start_up.prepare_frameworks()
     export_network(
         options.network,
         formats=options.format,

@@ -7,8 +7,6 @@ python apps/publish.py --run_dir=runs/mine --name=mnist-cnn-mine --hardware="2 C
 from absl import flags
 from app_support import ending, start_up
 
-import zoo
-
 flags.DEFINE_string("run_dir", None, "Directory of the run.", required=True)
 flags.DEFINE_string("name", None, "Name in the zoo.", required=True)
 flags.DEFINE_enum("dtype", "float32", ["float32", "float16"], "How the weights are stored.")
@@ -18,7 +16,9 @@ FLAGS = flags.FLAGS
 
 def main(_):
     """Publish."""
-    start_up.load_library()
+    start_up.prepare_frameworks()
+    import zoo
+
     card = zoo.publish(FLAGS.run_dir, FLAGS.name, dtype=FLAGS.dtype, hardware=FLAGS.hardware)
     print(f"card {card}\nnext: python apps/browse_zoo.py --readme=README.md")
 

@@ -192,7 +192,7 @@ def main(_):
     registered.check("model", FLAGS.model, registered.models(), families=["wrn-"])
     registered.check("objective", FLAGS.objective, registered.objectives())
     registered.check("recipe", FLAGS.recipe, registered.recipes())
-    start_up.load_library()
+    start_up.prepare_frameworks()
     from sharedkeras.evaluation import paper_attacks
 
     recipe = _recipe()

@@ -58,8 +58,8 @@ def _restore(forwarder):
     forwarder.join(_FORWARDING_SECONDS)
 
 
-def load_library():
-    """Import the library and its framework, whose notes do not reach the terminal from here on."""
+def prepare_frameworks():
+    """Make the frameworks, which are loaded when they are first used, fast and quiet."""
     _quieten()
     hide_notes()
-    import sharedkeras  # noqa: F401
+    import sharedkeras  # noqa: F401  (sets what TensorFlow reads when it is loaded)
