@@ -1,7 +1,7 @@
 """Measures what passes between an epoch's last update and the next one's first, beyond validation.
 
-    python benchmarks/speed/epoch_ends.py
-    python benchmarks/speed/epoch_ends.py --autotuning   # as Keras reads data by itself
+    python -m benchmarks.speed.epoch_ends
+    python -m benchmarks.speed.epoch_ends --autotuning   # as Keras reads data by itself
 
 The gap depends on how long an epoch lasts and not on what it computes, so that a small network trains
 whose updates are stretched by waiting.
