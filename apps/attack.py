@@ -17,6 +17,7 @@ from app_support import (
     judged_images,
     memory,
     opening,
+    own_code,
     results,
     run_dirs,
     start_up,
@@ -52,7 +53,9 @@ def _attack(opened):
 def _craft(out):
     from sharedkeras import evaluation
 
-    opened = opening.open_network(FLAGS.network, weights=FLAGS.weights, dataset=FLAGS.dataset)
+    opened = opening.open_network(
+        FLAGS.network, weights=FLAGS.weights, dataset=FLAGS.dataset, trust=FLAGS.trust
+    )
     attack = _attack(opened)
     seed = FLAGS.seed or 0
     images = judged_images.load_judged_images(
@@ -95,6 +98,7 @@ def main(_):
         if FLAGS[name].value is None:
             raise ValueError(f"Expected: --{name}=<name>; --help lists what is possible.")
     start_up.prepare_frameworks()
+    own_code.import_modules()
     from sharedkeras import evaluation
 
     stem = pathlib.Path(FLAGS.network).stem

@@ -19,6 +19,7 @@ from app_support import (
     judged_images,
     memory,
     opening,
+    own_code,
     results,
     run_dirs,
     start_up,
@@ -83,7 +84,9 @@ def _judge(opened, kept):
     attacks = {}
     if not is_autoattack:
         attacks = evaluation.named_attacks(names, dataset=dataset, queries=FLAGS.queries, **ball)
-    surrogate = opening.open_surrogate(FLAGS.surrogate, opened) if FLAGS.surrogate else None
+    surrogate = (
+        opening.open_surrogate(FLAGS.surrogate, opened, trust=FLAGS.trust) if FLAGS.surrogate else None
+    )
     seed = FLAGS.seed or 0
     images = judged_images.load_judged_images(
         dataset,
@@ -164,7 +167,9 @@ def _report(out):
 
     if FLAGS.merge:
         return evaluation.merge([evaluation.Report.from_json(path) for path in FLAGS.merge]), None
-    opened = opening.open_network(FLAGS.network, weights=FLAGS.weights, dataset=FLAGS.dataset)
+    opened = opening.open_network(
+        FLAGS.network, weights=FLAGS.weights, dataset=FLAGS.dataset, trust=FLAGS.trust
+    )
     with unfinished.kept_in(opening.resume_dir(FLAGS.resume_from, opened), out) as kept:
         return _judge(opened, kept), opened.run_dir
 
@@ -177,6 +182,7 @@ def main(_):
             "SavedModel>"
         )
     start_up.prepare_frameworks()
+    own_code.import_modules()
     from sharedkeras import evaluation
 
     source = pathlib.Path(FLAGS.network or "merged")

@@ -9,7 +9,7 @@ import pathlib
 import time
 
 from absl import app, flags
-from app_support import ending, start_up
+from app_support import ending, own_code, start_up
 
 _FORMATS = ("saved_model", "onnx")
 _PARITY_IMAGES = 1000
@@ -18,7 +18,10 @@ _ROW = "{:<12} {:>8} {:>6} {:>21} {:>13} {:>8}  {}"
 
 def _define_flags():
     # Not at the top level, so that this module can be imported beside others with flags of these names.
-    flags.DEFINE_string("network", None, "Run directory, .keras file or name in the zoo.", required=True)
+    flags.DEFINE_string(
+        "network", None, "Run directory, .keras or .h5 file, or name of the zoo.", required=True
+    )
+    own_code.define_flags()
     flags.DEFINE_list("format", list(_FORMATS), "saved_model, onnx, or both.")
     flags.DEFINE_string(
         "output", None, "Directory to write to; default: exports/ in the run or beside the file."
@@ -90,6 +93,7 @@ def export_network(
     data_dir=None,
     overwrite=False,
     images=_PARITY_IMAGES,
+    trust=False,
 ):
     """Export a network and print a table of what was written.
 
@@ -102,6 +106,7 @@ def export_network(
         data_dir: directory with prepared data sets, or None for the default.
         overwrite: bool, whether earlier exports are replaced.
         images: int, on how many test images the files are compared with Keras.
+        trust: bool, whether code inside of the network's file may run.
 
     Returns:
         List of `ParityReport`.
@@ -109,7 +114,7 @@ def export_network(
     import export
     import zoo
 
-    network = zoo.find(source, weights=weights)
+    network = zoo.find(source, weights=weights, trust=trust)
     name, directory, known_dataset = find_origin(source)
     directory = pathlib.Path(output or directory)
     label_names, x = load_test(dataset or known_dataset, data_dir, images)
@@ -145,6 +150,7 @@ def main(argv):
     if not options.format or set(options.format) - set(_FORMATS):
         raise app.UsageError(f"--format must be of {list(_FORMATS)}. Received: {options.format}")
     start_up.prepare_frameworks()
+    own_code.import_modules()
     export_network(
         options.network,
         formats=options.format,
@@ -154,6 +160,7 @@ def main(argv):
         data_dir=options.data_dir,
         overwrite=options.overwrite,
         images=options.parity_images,
+        trust=options.trust,
     )
 
 

@@ -19,6 +19,7 @@ from app_support import (
     ending,
     judged_images,
     memory,
+    own_code,
     registered,
     results,
     run_dirs,
@@ -28,6 +29,7 @@ from app_support import (
 
 common_flags.define_common_flags()
 common_flags.define_subset_flag()
+own_code.define_flags()
 flags.DEFINE_string(
     "recipe",
     None,
@@ -189,10 +191,12 @@ def _export(run_dir, weights):
 
 def main(_):
     """Train, judge, export."""
-    registered.check("model", FLAGS.model, registered.models(), families=["wrn-"])
-    registered.check("objective", FLAGS.objective, registered.objectives())
-    registered.check("recipe", FLAGS.recipe, registered.recipes())
+    if not own_code.asked_for():  # It may register names of its own.
+        registered.check("model", FLAGS.model, registered.models(), families=["wrn-"])
+        registered.check("objective", FLAGS.objective, registered.objectives())
+        registered.check("recipe", FLAGS.recipe, registered.recipes())
     start_up.prepare_frameworks()
+    own_code.import_modules()
     from sharedkeras.evaluation import paper_attacks
 
     recipe = _recipe()

@@ -2,6 +2,8 @@
 
 from absl import flags
 
+from app_support import own_code
+
 
 def define_common_flags():
     """Define the flags of the applications that train or attack."""
@@ -15,10 +17,13 @@ def define_common_flags():
 def define_judging_flags():
     """Define the flags of the applications that attack a network."""
     flags.DEFINE_string(
-        "network", None, "Run directory, .keras file, name of the zoo, .onnx file, or SavedModel."
+        "network", None, "Run directory, .keras, .h5 or .onnx file, SavedModel, or name of the zoo."
     )
     flags.DEFINE_string(
-        "dataset", None, "Dataset; default: the one of the run, of the zoo's card or of the export."
+        "dataset",
+        None,
+        "Dataset: a name, an .npz file, a folder of images by class, or a name of TensorFlow Datasets; "
+        "default: the one of the run, of the zoo's card or of the export.",
     )
     flags.DEFINE_string("norm", "linf", "Norm of the ball: linf, l2, l1; cw is in L2 always.")
     flags.DEFINE_float(
@@ -27,6 +32,7 @@ def define_judging_flags():
     flags.DEFINE_integer("queries", 5000, "Queries of Square for each image.", lower_bound=1)
     flags.DEFINE_integer("eval_examples", None, "Test images attacked; default: all.", lower_bound=1)
     define_subset_flag()
+    own_code.define_flags()
     flags.DEFINE_string(
         "resume_from",
         None,

@@ -27,13 +27,14 @@ class Opened:
     is_file: bool = False
 
 
-def open_network(source, *, weights="best", dataset=None):
-    """Open a network wherever it is: run directory, `.keras` file, zoo, `.onnx` file, SavedModel.
+def open_network(source, *, weights="best", dataset=None, trust=False):
+    """Open a network wherever it is: run directory, `.keras` or `.h5` file, zoo, ONNX, SavedModel.
 
     Args:
         source: path or name.
         weights: "best" or "last", for run directories.
         dataset: str, or None for what the network's origin tells.
+        trust: bool, whether code inside of the file may run.
 
     Returns:
         `Opened`.
@@ -58,7 +59,7 @@ def open_network(source, *, weights="best", dataset=None):
         told = zoo.card(source)["dataset"]
     if dataset is None and told is None and path.exists():
         raise ValueError("A file does not tell its dataset. Expected: --dataset=<name>")
-    return Opened(zoo.find(source, weights=weights), dataset or told, run)
+    return Opened(zoo.find(source, weights=weights, trust=trust), dataset or told, run)
 
 
 def _open_file(path, dataset):
@@ -110,12 +111,13 @@ def require_black_box(names, source, possible):
         )
 
 
-def open_surrogate(source, opened):
+def open_surrogate(source, opened, *, trust=False):
     """Open the network on which to craft attacks on another one.
 
     Args:
         source: run directory, `.keras` file or name of the zoo.
         opened: `Opened`, the network to judge.
+        trust: bool, whether code inside of the file may run.
 
     Returns:
         `keras.Model`.
@@ -124,7 +126,7 @@ def open_surrogate(source, opened):
         FileNotFoundError: if there is nothing of that name.
         ValueError: if it is none of these, or has other classes than a file that is to be judged.
     """
-    surrogate = open_network(source, dataset=opened.dataset)
+    surrogate = open_network(source, dataset=opened.dataset, trust=trust)
     if surrogate.is_file:
         raise ValueError(
             "`--surrogate` must be a run directory, a .keras file or a name of the zoo, for only these "
