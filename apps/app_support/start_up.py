@@ -13,6 +13,9 @@ _NOTE = re.compile(
 )
 """How lines begin that C++ code writes for its developers: information and warnings, not errors."""
 
+_NO_GPU = re.compile(rb"failed call to cuInit.*(\(303\)|no CUDA-capable device)|Unable to register cu")
+"""Errors that are none: there is no GPU, or two of the framework's parts know the same library."""
+
 _FORWARDING_SECONDS = 2.0
 
 _terminal = None
@@ -49,7 +52,7 @@ def hide_notes():
 def _forward(reading, terminal):
     with os.fdopen(reading, "rb") as lines:
         for line in lines:
-            if not _NOTE.match(line):
+            if not (_NOTE.match(line) or _NO_GPU.search(line)):
                 os.write(terminal, line)
 
 

@@ -58,7 +58,7 @@ def test_train_leaves_everything_and_says_so(trained):
     assert report["n"] == 20
     assert set(report["accuracy"]) == {"pgd2", "cw"}
     assert report["settings"]["dataset"] == "mnist-mini"
-    for note in ("absl::", "I0000", "oneDNN", "cudart", "retracing", "Warning"):
+    for note in ("absl::", "I0000", "oneDNN", "cudart", "retracing", "Warning", "E0000"):
         assert note not in said, said
     for word in ("362,938 trainable parameters", "estimate", "peak memory", "report.html", "Next:"):
         assert word in said, said

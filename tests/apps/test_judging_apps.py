@@ -1,55 +1,18 @@
 """apps/evaluate.py and apps/attack.py on files, with surrogates and with the fuller checks."""
 
+import importlib
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 from app_support import opening
 from support import onnx_files
+from support.applications import drive
 
-from sharedkeras import data
+from sharedkeras import data, evaluation
 
-ROOT = pathlib.Path(__file__).parents[2]
 DIGIT = (28, 28, 1)
-# Runs an application for several lists of flags in one process: starting one costs more than the rest.
-DRIVER = """
-import contextlib, importlib, io, json, sys
-from app_support import ending
-name, runs = sys.argv[1], json.loads(sys.argv[2])
-app, results = importlib.import_module(name), []
-for argv in runs:
-    for flag in app.FLAGS:
-        app.FLAGS[flag].unparse()
-    app.FLAGS([name, *argv])
-    sys.argv = [f"apps/{name}.py", *argv]
-    said, code = io.StringIO(), 0
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        try:
-            ending.guarded(app.main, None)
-        except SystemExit as end:
-            code = end.code
-    results.append([code, said.getvalue()])
-print(json.dumps(results))
-"""
-
-
-def drive(app, runs, cwd):
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER, app, json.dumps(runs)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'apps'}"},
-        timeout=280,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +29,27 @@ def root(tmp_path_factory):
             matrix = onnx_files.weights(DIGIT).reshape(-1, 10)
             network.get_layer("logits").set_weights([matrix, np.zeros(10, "float32")])
         network.save(root / f"{name}.keras")
+        network.save(root / f"{name}.h5")
+    (root / "my_layers.py").write_text(MY_LAYERS)
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.syspath_prepend(root)
+    scaled = importlib.import_module("my_layers").Scaled()
+    for name, layer in (("custom", scaled), ("code", keras.layers.Lambda(lambda x: x / 2))):
+        inputs = keras.Input(DIGIT)
+        network = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(layer(inputs))))
+        network.save(root / f"{name}.keras")
+    monkeypatch.undo()
     (root / "run/config.json").write_text(json.dumps({"dataset": "mnist-mini"}))
     return root
 
 
+MY_LAYERS = """
+import keras
+
+class Scaled(keras.layers.Layer):
+    def call(self, x):
+        return x / 2
+"""
 FEW = ["--eval_examples=200", "--batch_size=64"]
 MINI = "--dataset=mnist-mini"
 EVALUATE = {
@@ -111,6 +91,16 @@ EVALUATE = {
         *FEW,
     ],
 }
+FURTHER = {
+    "hdf5": ["--network=linear.h5", "--attacks=fgsm", MINI, "--epsilon=0.02", *FEW],
+    "first": ["--network=linear.keras", "--attacks=fgsm", MINI, "--subset=first", *FEW],
+    "stride": ["--network=linear.keras", "--attacks=fgsm", MINI, "--subset=stride", *FEW],
+    "seed": ["--network=linear.keras", "--attacks=fgsm", MINI, "--seed=5", *FEW],
+    "all": ["--network=linear.keras", "--attacks=fgsm", MINI],
+    "custom": ["--network=custom.keras", "--import=my_layers", "--attacks=fgsm", MINI, *FEW],
+    "code": ["--network=code.keras", "--trust", "--attacks=fgsm", MINI, *FEW],
+}
+EVALUATE |= {name: [*flags, f"--run_dir={name}"] for name, flags in FURTHER.items()}
 OURS = "--network=run/exports/digits.onnx"
 MISTAKES = [
     ([OURS, "--attacks=pgd20"], "pgd20: this needs gradients"),
@@ -129,6 +119,8 @@ MISTAKES = [
     (["--network=linear.keras"], "Expected: --dataset"),
     (["--network=linear.keras", MINI, "--attacks=autoattack", "--queries=3"], "--queries"),
     (["--network=linear.keras", MINI, "--attacks=pgd"], "Unknown attack"),
+    (["--network=code.keras", MINI], "--trust"),
+    (["--network=code.keras", MINI, "--import=no_such_module"], "no_such_module"),
 ]
 
 
@@ -191,6 +183,39 @@ def test_mistakes_are_told_before_any_work(number, root, evaluated):
     assert code == 2
     assert MISTAKES[number][1] in said
     assert "examples" not in said and not (root / "runs").exists()
+
+
+def test_hdf5_gives_what_keras_gives(root, evaluated):
+    older, newer = (report_of(root, name, evaluated)[0]["flags"] for name in ("hdf5", "sanity"))
+    assert (older["clean"], older["fgsm"]) == (newer["clean"], newer["fgsm"])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "words"),
+    [
+        ("hdf5", {"subset": "random", "subset_seed": 0}, "a random choice with seed 0 of 2,000"),
+        ("seed", {"subset": "random", "subset_seed": 5}, "a random choice with seed 5 of 2,000"),
+        ("first", {"subset": "first"}, "the first of 2,000"),
+        ("stride", {"subset": "stride"}, "every 10-th of 2,000"),
+        ("all", {}, "2,000 test images of mnist-mini\n"),
+    ],
+)
+def test_the_report_says_which_images(root, name, settings, words, evaluated):
+    _, said = report_of(root, name, evaluated)
+    assert words in said
+    report, whole = (evaluation.Report.from_json(root / n / "report.json") for n in (name, "all"))
+    assert {k: v for k, v in report.settings.items() if k.startswith("subset")} == settings
+    seed = settings.get("subset_seed", 0)
+    index = data.subset(2000, report.n, way=settings.get("subset", "random"), seed=seed)
+    np.testing.assert_array_equal(report.indices, index)
+    # The images are those that the numbers say: they are classified as in the whole set.
+    np.testing.assert_array_equal(report.flags["clean"], whole.flags["clean"][index])
+
+
+@pytest.mark.parametrize("name", ["custom", "code"])
+def test_layers_of_ones_own(root, name, evaluated):
+    report, _ = report_of(root, name, evaluated)
+    assert report["n"] == 200
 
 
 def test_attack_writes_its_examples(root):

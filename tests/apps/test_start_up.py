@@ -122,12 +122,14 @@ NOTES = (
     "I0000 00:00:1795692234.166519   16714 port.cc:153] oneDNN custom operations are on.",
     "W0000 00:00:1795692234.166822   16714 cudart_stub.cc:31] Could not find cuda drivers.",
     "I1126 11:23:54.166822   16714 service.cc:152] XLA service initialized",
+    "E0000 00:00:1795694758.146083   21437 cuda_platform.cc:52] failed call to cuInit: INTERNAL: (303)",
     "2026-11-26 11:23:54.166822: I tensorflow/core/platform/cpu_feature_guard.cc:210] Optimized.",
 )
 NEWS = (
     "E0000 00:00:1795692234.166519   16714 gpu.cc:1] failed",
     "F0000 00:00:1795692234.166519   16714 check.cc:1] Check failed",
     "2026-11-26 11:23:54.166822: E tensorflow/core/framework/local_rendezvous.cc:405] failed",
+    "E0000 00:00:1795694758.146083   21437 cuda_platform.cc:52] failed call to cuInit: out of memory",
     "terminate called after throwing an instance of 'std::bad_alloc'",
     "Iterations: 3",
     "from Python",
