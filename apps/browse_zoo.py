@@ -46,6 +46,7 @@ def table():
 def main(_):
     """Print the table or a card, or rewrite the table in a file."""
     import zoo
+    from sharedkeras import files
 
     if FLAGS.name is not None:
         print(json.dumps(zoo.card(FLAGS.name), indent=1))
@@ -58,7 +59,7 @@ def main(_):
     if _BEGIN not in text or _END not in text:
         raise ValueError(f"The file has no line {_BEGIN} and {_END}. Received: --readme={path}")
     before, rest = text.split(_BEGIN, 1)
-    path.write_text(f"{before}{_BEGIN}\n{table()}\n{_END}{rest.split(_END, 1)[1]}", encoding="utf-8")
+    files.write_atomically(path, f"{before}{_BEGIN}\n{table()}\n{_END}{rest.split(_END, 1)[1]}")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ __all__ = [
     "attacks",
     "data",
     "evaluation",
+    "files",
     "layers",
     "losses",
     "models",
