@@ -214,6 +214,17 @@ def hindered(self, path):
 
 Report.to_json = hindered
 """
+STOP_TRAINING = """
+import os, signal
+from sharedkeras.training.callbacks import Keeper
+on_epoch_end = Keeper.on_epoch_end
+
+def stopping(self, *arguments):
+    on_epoch_end(self, *arguments)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+Keeper.on_epoch_end = stopping
+"""
 FLAGS = ["--network=my.onnx", "--dataset=mnist-mini", "--queries=3", "--epsilon=0.02", "--batch_size=16"]
 
 
@@ -224,6 +235,7 @@ def network(tmp_path_factory):
     for name in ("SIGINT", "SIGTERM"):
         (root / f"stop_{name}.py").write_text(STOP.format(out=name, signal=name))
     (root / "hinder.py").write_text(HINDER)
+    (root / "stop_training.py").write_text(STOP_TRAINING)
     return root
 
 
@@ -248,6 +260,19 @@ def test_an_interrupted_application_goes_on(network, app, flags, number):
     )
     assert resumed["flags"] == unbroken["flags"]
     assert len(list((network / number).glob("unfinished-*"))) == 1  # The user named it now.
+
+
+def test_training_that_is_stopped_goes_on(network):
+    flags = ["--objective=standard", "--epochs=2", "--batch_size=50", "--validation_size=9950"]
+    flags += ["--validation_examples=5", "--eval_examples=0", "--noexport", "--run_dir=trained"]
+    ((code, said),) = drive("train", [[*flags, "--import=stop_training"]], network)
+    assert code == 143 and "Traceback" not in said
+    assert "Stopped. To go on from the last finished epoch:" in said
+    again = shlex.split(said.strip().splitlines()[-1])[2:]
+    ((code, said),) = drive("train", [[flag for flag in again if "--import" not in flag]], network)
+    assert code == 0, said
+    assert "1 of 2 epochs are done" in said
+    assert len((network / "trained/metrics.csv").read_text().splitlines()) == 3
 
 
 def test_results_are_not_lost_at_the_end(network):
