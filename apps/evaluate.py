@@ -192,13 +192,9 @@ def main(_):
         print(evaluation.text_table(report))
         print(wording.findings_text(report))
 
-        def write(directory):
-            report.to_json(directory / "report.json")
-            report.to_html(directory / "report.html", run=run)
-
-        path, written = results.write(out, write)
+        path, written = results.write_report(out, report, run=run)
         print(f"peak memory {memory.peak_memory()}")
-        print(f"report      {path / 'report.html'}")
+        print(f"report      {path}")
     if not written:
         sys.exit(ending.NOT_WRITTEN)
 

@@ -11,6 +11,8 @@ flags.DEFINE_string("run_dir", None, "Directory of the run.", required=True)
 flags.DEFINE_string("name", None, "Name in the zoo.", required=True)
 flags.DEFINE_enum("dtype", "float32", ["float32", "float16"], "How the weights are stored.")
 flags.DEFINE_string("hardware", "", "What the run was made on.")
+flags.DEFINE_bool("replace", False, "Whether to replace a network of that name.")
+flags.DEFINE_string("data_dir", None, "Directory of the data; default: that of TensorFlow Datasets.")
 FLAGS = flags.FLAGS
 
 
@@ -19,7 +21,14 @@ def main(_):
     start_up.prepare_frameworks()
     import zoo
 
-    card = zoo.publish(FLAGS.run_dir, FLAGS.name, dtype=FLAGS.dtype, hardware=FLAGS.hardware)
+    card = zoo.publish(
+        FLAGS.run_dir,
+        FLAGS.name,
+        dtype=FLAGS.dtype,
+        hardware=FLAGS.hardware,
+        replace=FLAGS.replace,
+        data_dir=FLAGS.data_dir,
+    )
     print(f"card {card}\nnext: python apps/browse_zoo.py --readme=README.md")
 
 

@@ -4,9 +4,11 @@ Without flags: the quick start, a few minutes on two cores, on data that comes w
 
     python apps/train.py
     python apps/train.py --dataset=cifar100
+    python apps/train.py --dataset=mnist --objective=trades --beta=6 --ema_decay=0.999
     python apps/train.py --recipe=mnist-cnn-shared-cpu --run_dir=runs/mine --resume
 """
 
+import ast
 import dataclasses
 import math
 import pathlib
@@ -57,27 +59,76 @@ flags.DEFINE_bool("deterministic", False, "Make every operation return the same 
 _TRIAL_PARITY_IMAGES = 64
 _MOST_IMAGES = 1000  # Attacked at the end unless told otherwise; of MNIST all are.
 
-_OVERRIDES = {
+_FIELDS = {
     "epochs": flags.DEFINE_integer,
     "validation_size": flags.DEFINE_integer,
     "validation_examples": flags.DEFINE_integer,
-    "attack_steps": flags.DEFINE_integer,
     "epsilon": flags.DEFINE_float,
-    "step_size": flags.DEFINE_float,
-    "alpha": flags.DEFINE_float,
-    "beta": flags.DEFINE_float,
-    "lam": flags.DEFINE_float,
+    "attack": flags.DEFINE_string,
     "learning_rate": flags.DEFINE_float,
+    "schedule": flags.DEFINE_string,
     "weight_decay": flags.DEFINE_float,
+    "ema_decay": flags.DEFINE_float,
     "optimizer": flags.DEFINE_string,
-    "random_start": flags.DEFINE_string,
 }
-for _name, _define in _OVERRIDES.items():
+for _name, _define in _FIELDS.items():
     _define(_name, None, f"Overrides the recipe's {_name}.")
-flags.DEFINE_list(
-    "drops", None, "Overrides the recipe's drops: epochs at which the rate is divided by 10."
+_OPTIONS = {
+    "objective_options": {n: n for n in ("alpha", "beta", "lam", "label_smoothing")},
+    "attack_options": {
+        "step_size": "step_size",
+        "attack_steps": "steps",
+        "random_start": "random_start",
+    },
+    "schedule_options": {"drops": "drops", "warmup": "warmup"},
+}
+for _field, _names in _OPTIONS.items():
+    flags.DEFINE_list(_field, [], f"Overrides in the recipe's {_field}, as name=value.")
+    for _name, _option in _names.items():
+        flags.DEFINE_string(_name, None, f"Short for --{_field}={_option}=...")
+flags.DEFINE_multi_string(
+    "stage",
+    None,
+    "Share of the run and the attack's options from there, as 0.67:steps=30,step_size=0.01.",
 )
 FLAGS = flags.FLAGS
+
+
+def _value(text):
+    """Read a number, None or a tuple of numbers from a flag; anything else is a name."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _pairs(texts, flag):
+    pairs = [text.partition("=") for text in texts]
+    for name, equals, value in pairs:
+        if not (name and equals and value):
+            raise ValueError(f"--{flag} takes name=value. Received: {name + equals + value!r}")
+    return {name: _value(value) for name, _, value in pairs}
+
+
+def _options(field):
+    """Return the overrides of a field that holds options: those by name and the short flags."""
+    changes = _pairs(getattr(FLAGS, field), field)
+    for flag, option in _OPTIONS[field].items():
+        if (text := getattr(FLAGS, flag)) is not None:
+            changes[option] = _value(text)
+    if field == "schedule_options" and FLAGS.drops is not None:
+        changes["drops"] = tuple(int(epoch) for epoch in FLAGS.drops)
+    return changes
+
+
+def _stages():
+    stages = []
+    for text in FLAGS.stage:
+        share, colon, options = text.partition(":")
+        if not colon:
+            raise ValueError(f"--stage takes share:name=value,... Received: {text!r}")
+        stages.append((float(share), _pairs(options.split(","), "stage")))
+    return tuple(stages)
 
 
 def _recipe():
@@ -85,15 +136,22 @@ def _recipe():
 
     if FLAGS.recipe is not None:
         recipe = recipes.get(FLAGS.recipe)
-        for name in ("dataset", "model", "objective"):
-            if getattr(FLAGS, name) is not None and getattr(FLAGS, name) != getattr(recipe, name):
-                recipe = dataclasses.replace(recipe, **{name: getattr(FLAGS, name)})
+        if FLAGS.objective is not None:
+            recipe = recipe.with_objective(FLAGS.objective)
     else:
         recipe = recipes.find(FLAGS.dataset or "mnist-mini", FLAGS.model, FLAGS.objective)
-    given = {n: getattr(FLAGS, n) for n in (*_OVERRIDES, "seed", "batch_size")}
+    given = {n: getattr(FLAGS, n) for n in (*_FIELDS, "dataset", "model", "seed", "batch_size")}
     changes = {name: value for name, value in given.items() if value is not None}
-    if FLAGS.drops is not None:
-        changes["drops"] = tuple(int(epoch) for epoch in FLAGS.drops)
+    for field, owner in (
+        ("objective_options", "objective"),
+        ("attack_options", "attack"),
+        ("schedule_options", "schedule"),
+    ):
+        # Options belong to what they were given for: those of another attack or schedule mean nothing.
+        same = changes.get(owner, getattr(recipe, owner)) == getattr(recipe, owner)
+        changes[field] = {**(getattr(recipe, field) if same else {}), **_options(field)}
+    if FLAGS.stage is not None:
+        changes["curriculum"] = _stages()
     return dataclasses.replace(recipe, **changes)
 
 
@@ -112,23 +170,26 @@ def _announce(recipe, run_dir):
         total = network.count_params()
         print(f"network     {network.name}: {trainable:,} trainable parameters, {total:,} in all")
         print(f"objective   {recipe.make_objective()}")
+        for epoch, attack in recipe.make_curriculum().stages[1:]:
+            print(f"            from epoch {epoch}: {attack}")
+        options = "".join(f", {name} {value}" for name, value in recipe.schedule_options.items())
         print(
             f"schedule    {recipe.epochs} epochs of {trainer.steps_per_epoch} updates, batches of "
-            f"{recipe.batch_size}, {recipe.optimizer}, rate {recipe.learning_rate} divided by 10 at "
-            f"epochs {list(recipe.drops)}, weight decay {recipe.weight_decay}, seed {recipe.seed}"
+            f"{recipe.batch_size}, {recipe.optimizer}, rate {recipe.learning_rate} ({recipe.schedule}"
+            f"{options}), weight decay {recipe.weight_decay}, average {recipe.ema_decay}, "
+            f"seed {recipe.seed}"
         )
         print(f"run         {run_dir}")
         if start:
             print(f"resuming    {start} of {recipe.epochs} epochs are done")
-        left = dataclasses.replace(recipe, epochs=max(recipe.epochs - start, 1))
-        seconds = estimate_seconds(network, left, len(train.x), FLAGS.max_steps)
+        seconds = estimate_seconds(network, recipe, len(train.x), FLAGS.max_steps, start)
         print(f"estimate    {wording.duration(seconds)} of training on this machine\n", flush=True)
 
     return announce
 
 
 def _evaluate(recipe, run_dir, weights, clock):
-    """Return the report and its directory, or None where nothing is to be attacked."""
+    """Attack test images; return the report's page and whether it is in its place, or None for none."""
     from sharedkeras import evaluation
     from sharedkeras.models import load_network
 
@@ -166,12 +227,7 @@ def _evaluate(recipe, run_dir, weights, clock):
         label_names=images.label_names,
     )
     print(evaluation.text_table(report))
-
-    def write(directory):
-        report.to_json(directory / "report.json")
-        report.to_html(directory / "report.html", run=run_dir)
-
-    return report, *results.write(run_dir, write)
+    return results.write_report(run_dir, report, run=run_dir)
 
 
 def _export(run_dir, weights):
@@ -236,11 +292,11 @@ def _train(recipe, run_dir):
     clock.heading("Done")
     print(f"peak memory {memory.peak_memory()}, of the largest process")
     if judged is not None:
-        print(f"report      {judged[1] / 'report.html'}")
+        print(f"report      {judged[0]}")
     print(f"files       {run.run_dir}")
     print("\nNext: judge it with the standard ensemble,")
     print(f"  python apps/evaluate.py --network={run.run_dir} --attacks=autoattack --eval_examples=100")
-    if judged is not None and not judged[2]:
+    if judged is not None and not judged[1]:
         sys.exit(ending.NOT_WRITTEN)
 
 

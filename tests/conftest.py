@@ -9,9 +9,9 @@ import tempfile
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if os.environ.get("KERAS_BACKEND") == "jax":
     # The tests compile hundreds of graphs and run each a few times: what costs is LLVM's optimiser.
-    os.environ.setdefault(
-        "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    )
+    # Flags that are given come last, so that they win.
+    _cheap = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    os.environ["XLA_FLAGS"] = f"{_cheap} {os.environ.get('XLA_FLAGS', '')}".strip()
     # Workers and the processes that tests start find what another has compiled already.
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         _cache = tempfile.mkdtemp(prefix="jax-cache-")

@@ -1,32 +1,57 @@
 """Cards: what a network is, how it was trained, what it withstands; a tool writes them."""
 
-import copy
-import functools
-import json
 import pathlib
+import warnings
 
-FORMAT = "sharedkeras-card/1"
+from zoo.card_reader import read_card
+
 ROOT = pathlib.Path(__file__).parent
 
 
-@functools.cache
-def _cards():
-    cards = {}
-    for path in sorted((ROOT / "cards").glob("*/*/*.json")):
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if value.get("format") != FORMAT or value.get("name") != path.stem:
-            raise ValueError(f"The card is damaged or of another format. Received: {path}")
-        cards[value["name"]] = value
-    return cards
+def card_files(root):
+    """List the files that should be cards, without those that editors and systems leave beside them.
+
+    Args:
+        root: `pathlib.Path` of a zoo.
+
+    Returns:
+        Sorted list of paths `cards/<dataset>/<norm>/<name>.json`.
+    """
+    found = sorted((root / "cards").glob("*/*/*.json"))
+    return [p for p in found if not any(part[0] in ".#~_" for part in p.parts[-3:])]
+
+
+def _read_cards():
+    """Return the usable cards, and for each unusable one why it is."""
+    cards, problems, places = {}, {}, {}
+    for path in card_files(ROOT):
+        name = path.stem
+        places.setdefault(name.casefold(), []).append(path)
+        try:
+            cards[name] = read_card(path)
+        except (ValueError, FileNotFoundError) as error:
+            problems[name] = str(error)
+    for paths in places.values():
+        if len(paths) > 1:
+            for name in {path.stem for path in paths}:
+                cards.pop(name, None)
+                problems[name] = (
+                    "Expected one card of a name, whatever its capital letters. "
+                    f"Received: {', '.join(map(str, paths))}"
+                )
+    return cards, problems
 
 
 def names():
-    """List the networks' names.
+    """List the networks' names; a card that cannot be used is left out, with a warning that names it.
 
     Returns:
         List of str.
     """
-    return list(_cards())
+    cards, problems = _read_cards()
+    for problem in problems.values():
+        warnings.warn(f"A card cannot be used. {problem}", stacklevel=2)
+    return list(cards)
 
 
 def card(name):
@@ -41,9 +66,11 @@ def card(name):
         `evaluation` (the report's settings, seed, versions, n, accuracies in [0, 1]).
 
     Raises:
-        ValueError: if there is no such network.
+        ValueError: if there is no such network, or its card cannot be used.
     """
-    cards = _cards()
+    cards, problems = _read_cards()
+    if name in problems:
+        raise ValueError(f"The card cannot be used. {problems[name]}")
     if name not in cards:
-        raise ValueError(f"Unknown network; the zoo has {names()}. Received: name={name!r}")
-    return copy.deepcopy(cards[name])
+        raise ValueError(f"Unknown network. Expected one of {list(cards)}. Received: name={name!r}")
+    return cards[name]

@@ -1,5 +1,6 @@
 """Networks of the zoo."""
 
+import functools
 import pathlib
 
 from sharedkeras import models
@@ -25,20 +26,32 @@ def load(name, *, zoo_url=None):
     """
     entry = card(name)
     data = weights_store.read(entry["weights"], zoo_url=zoo_url)
-    network = build(entry["network"])
-    weights_store.unpack(data, network)
+    network = build(entry["network"], parameters=entry["parameters"])
+    weights_store.unpack(data, network, where=entry["weights"]["file"])
     return network
 
 
-def build(description):
+def build(description, *, parameters=None):
     """Build the network that a card describes, newly initialised.
 
     Args:
         description: dict with the arguments of `sharedkeras.models.build`.
+        parameters: int, how many it must have, which is found out before memory is taken; or None.
+
+    Raises:
+        ValueError: if there is no such network, or it has another number of parameters.
     """
     arguments = dict(description)
     arguments["input_shape"] = tuple(arguments["input_shape"])
-    return models.build(arguments.pop("model"), **arguments)
+    make = functools.partial(models.build, arguments.pop("model"), **arguments)
+    if parameters is not None:
+        found = models.count_parameters(make)
+        if found != parameters:
+            raise ValueError(
+                f"The card describes another network: expected {parameters:,} parameters. "
+                f"Received: {found:,} of {description}"
+            )
+    return make()
 
 
 def find(source, *, weights="best", trust=False):

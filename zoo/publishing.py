@@ -1,108 +1,94 @@
 """Writes a run's network into the zoo, with the card that its files prove."""
 
-import csv
-import datetime
-import hashlib
 import json
 import pathlib
+import re
 
-from sharedkeras import data, models
-from sharedkeras.evaluation import Report, weights_digest
-from sharedkeras.files import write_atomically
-from zoo import weights_store
-from zoo.cards_index import FORMAT, ROOT
-from zoo.loading import build
+from sharedkeras.files import locked, remove_litter, write_atomically
+from zoo.cards_index import ROOT, card_files
+from zoo.make_card import make_card
+from zoo.names import check_plain
 
 
-def publish(run_dir, name, *, root=None, dtype="float32", hardware=""):
+def publish(run_dir, name, *, root=None, dtype="float32", hardware="", replace=False, data_dir=None):
     """Make a card and a weights file from a finished run and its report.
 
-    Nothing is typed in: the recipe comes from `config.json`, the history from `metrics.csv`, the figures
-    from `report.json`, which must be of these very weights and of the whole test set.
+    Nothing is typed in: the recipe comes from `config.json`, the history from `metrics.csv`, ball, data
+    set, examples and figures from `report.json`, which must be of these very weights, in the recipe's
+    ball, on each image of the recipe's test set. The card's file is written last and in one step, so
+    that a failure at any time leaves what was there before.
 
     Args:
         run_dir: directory of a run with `best.keras` (or `last.keras`) and `report.json`.
         name: str, the network's name in the zoo.
         root: directory of the zoo; the package's own if None.
-        dtype: "float32" or "float16", how the weights are stored.
+        dtype: "float32" or "float16", how the weights are stored; rounding must not change them, since
+            the report is of the weights as they are loaded.
         hardware: str, what the run was made on.
+        replace: bool, whether a card of that name is replaced.
+        data_dir: directory of the data, read only for a data set whose size its name does not tell.
 
     Returns:
         Path of the card.
 
     Raises:
-        ValueError: if the report is of other weights or of part of the test set.
+        FileExistsError: if the zoo has that name, and `replace` is False or it is of other data.
+        FileNotFoundError: if a file of the run is missing.
+        ValueError: if the name is no plain name, a file is damaged, or the report is not the evidence.
     """
+    check_plain("name", name)
     run_dir, root = pathlib.Path(run_dir), pathlib.Path(root or ROOT)
-    config = json.loads((run_dir / "config.json").read_text())
-    recipe = config["recipe"]
-    report = Report.from_json(run_dir / "report.json")
-    network = models.load_network(run_dir, weights=report.settings["weights"])
-    if report.settings["weights_sha256"] != weights_digest(network):
-        raise ValueError(f"The report is of other weights than the run's. Received: {run_dir}")
-    info = data.info(recipe["dataset"])
-    whole = report.settings["split_size"]
-    if report.n != whole:
-        raise ValueError(f"A card needs a report on all {whole:,} test images. Received: n={report.n:,}")
-    latent = {layer.name: layer for layer in network.layers}.get("latent")
-    description = {
-        "model": recipe["model"],
-        "input_shape": list(network.input_shape[1:]),
-        "num_classes": network.output_shape[-1],
-        "latent_dim": latent.units if latent is not None else None,
-    }
-    packed = weights_store.pack(network, dtype)
-    weights_store.unpack(packed, build(description))
-    history = _history(run_dir / "metrics.csv")
-    card = {
-        "format": FORMAT,
-        "name": name,
-        "dataset": recipe["dataset"],
-        "norm": "linf",
-        "epsilon": recipe["epsilon"],
-        "label_names": list(info.label_names),
-        "preprocessing": "float32 images in [0, 1], channels last: divide uint8 by 255; nothing else",
-        "network": description,
-        "parameters": sum(value.size for value in network.get_weights()),
-        "weights": {
-            "file": f"{name}.npz",
-            "sha256": hashlib.sha256(packed).hexdigest(),
-            "bytes": len(packed),
-            "dtype": dtype,
-        },
-        "training": {
-            "recipe": recipe,
-            "versions": config["versions"],
-            "hardware": hardware,
-            "seconds": sum(history.get("seconds", [])),
-            "epochs": len(history.get("epoch", [])),
-            "history": history,
-        },
-        "evaluation": {
-            "n": report.n,
-            "split": report.settings["split"],
-            "clean": report.clean,
-            "robust": report.robust,
-            "accuracy": report.accuracy,
-            "seed": report.seed,
-            # Without the command line, whose paths are those of one machine.
-            "settings": {k: v for k, v in report.settings.items() if k != "command"},
-            "versions": report.versions,
-            "findings": [finding._asdict() for finding in report.findings],
-            "verdict": report.verdict,
-        },
-        "citation": "X. Yu et al., Improving Adversarial Robustness by Learning Shared Information",
-        "created": datetime.date.today().isoformat(),
-    }
-    (root / "weights").mkdir(parents=True, exist_ok=True)
-    write_atomically(root / "weights" / f"{name}.npz", packed)
-    path = root / "cards" / recipe["dataset"] / "linf" / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(card, indent=1) + "\n")
+    card, packed = make_card(run_dir, name, dtype=dtype, hardware=hardware, data_dir=data_dir)
+    path = root / "cards" / card["dataset"] / card["norm"] / f"{name}.json"
+    _check_free(root, path, replace)
+    for directory in (root / "weights", path.parent):
+        directory.mkdir(parents=True, exist_ok=True)
+    with locked(root):
+        _check_free(root, path, replace)
+        remove_litter(root / "weights")
+        remove_litter(path.parent)
+        write_entry(card, packed, path, root / "weights")
     return path
 
 
-def _history(path):
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {k: [float(row[k]) for row in rows] for k in rows[0]} if rows else {}
+def _check_free(root, path, replace):
+    others = [p for p in card_files(root) if p.stem.casefold() == path.stem.casefold()]
+    if others and (others != [path] or not replace):
+        how = "or replace=True" if others == [path] else "since that one is elsewhere"
+        raise FileExistsError(
+            f"Expected a name that the zoo does not have, {how}. "
+            f"Received: name={path.stem!r}, which is {', '.join(map(str, others))}"
+        )
+
+
+def write_entry(card, packed, path, weights):
+    """Write the weights beside those that are there, then the card, and only then remove the old.
+
+    Args:
+        card: dict without the name of the weights file.
+        packed: bytes of the weights.
+        path: of the card.
+        weights: directory of weights files.
+    """
+    file = weights / f"{card['name']}.npz"
+    if file.exists():
+        file = weights / f"{card['name']}-{card['weights']['sha256'][:12]}.npz"
+    is_new = not file.exists()
+    card["weights"] = {"file": file.name, **card["weights"]}
+    write_atomically(file, packed)
+    try:
+        write_atomically(path, json.dumps(card, indent=1, allow_nan=False) + "\n")
+    except BaseException:
+        if is_new:
+            file.unlink(missing_ok=True)
+        raise
+    _remove_unused(card["name"], file, path.parents[3])
+
+
+def _remove_unused(name, file, root):
+    """Remove the weights that a name had before, or that a kill left without a card."""
+    pattern = re.compile(rf"{re.escape(name)}(-[0-9a-f]{{12}})?\.npz")
+    others = {f"{card.stem}.npz" for card in card_files(root) if card.stem != name}
+    for old in file.parent.iterdir():
+        if pattern.fullmatch(old.name) and old != file and old.name not in others:
+            old.unlink(missing_ok=True)

@@ -1,31 +1,39 @@
 """Weights files: found beside the cards, in the cache, or fetched and checked."""
 
 import hashlib
-import io
 import os
 import pathlib
-import urllib.error
-import urllib.request
-import zipfile
+import warnings
 
-import numpy as np
-
-from sharedkeras.files import write_atomically
+from sharedkeras.files import remove_litter, write_atomically
+from zoo.card_reader import check_weights_entry
 from zoo.cards_index import ROOT
+from zoo.download import fetch
+from zoo.packing import pack, unpack
 
-_TIMEOUT = 30  # Seconds without an answer after which a host counts as absent.
+__all__ = ["cache_directory", "pack", "read", "unpack"]
 
 
 def cache_directory():
-    """Return the cache: `$SHAREDKERAS_HOME/zoo`, by default `~/.cache/sharedkeras/zoo`."""
-    home = os.environ.get("SHAREDKERAS_HOME") or pathlib.Path.home() / ".cache" / "sharedkeras"
-    return pathlib.Path(home) / "zoo"
+    """Return the cache: `$SHAREDKERAS_HOME/zoo`, by default `~/.cache/sharedkeras/zoo`.
+
+    Returns:
+        Path, or None where neither the variable nor a home directory is there.
+    """
+    home = os.environ.get("SHAREDKERAS_HOME")
+    if home:
+        return pathlib.Path(home) / "zoo"
+    try:
+        return pathlib.Path.home() / ".cache" / "sharedkeras" / "zoo"
+    except RuntimeError:
+        return None
 
 
 def read(entry, *, zoo_url=None):
     """Return the bytes of a weights file after checking them.
 
-    It is looked for beside the cards, then in the cache, then at the zoo's address.
+    It is looked for beside the cards, then in the cache, then at the zoo's address. Where one of these
+    is damaged the next is tried, and what was fetched replaces what is damaged in the cache.
 
     Args:
         entry: dict with `file`, `sha256` and `bytes`, from a card.
@@ -35,85 +43,84 @@ def read(entry, *, zoo_url=None):
         Bytes.
 
     Raises:
-        ValueError: if the SHA-256 is not the card's.
+        ValueError: if `file` is not a plain file name, or nothing but other content is found.
         FileNotFoundError: if the file is nowhere to be found.
     """
-    shipped = ROOT / "weights" / entry["file"]
-    if shipped.exists():
-        return _checked(shipped.read_bytes(), entry, shipped)
-    cached = cache_directory() / f"{entry['sha256'][:16]}-{entry['file']}"
-    if cached.exists():
-        return _checked(cached.read_bytes(), entry, cached)
+    check_weights_entry(entry)
+    cache = cache_directory()
+    cached = None if cache is None else cache / f"{entry['sha256'][:16]}-{entry['file']}"
     base = zoo_url or os.environ.get("SHAREDKERAS_ZOO_URL")
+    damage = None
+    for path in (ROOT / "weights" / entry["file"], cached):
+        try:
+            return _read_file(path, entry)
+        except FileNotFoundError:
+            continue
+        except ValueError as error:
+            damage = damage or error
     if not base:
+        if damage is not None:
+            raise damage
         raise FileNotFoundError(
-            f"The weights {entry['file']} do not come with the package; give `zoo_url` or set "
-            f"SHAREDKERAS_ZOO_URL. Looked for {shipped} and {cached}"
+            f"The weights {entry['file']} do not come with the package. Expected `zoo_url` or "
+            "SHAREDKERAS_ZOO_URL to be given. "
+            f"Looked for {ROOT / 'weights' / entry['file']} and {cached}"
         )
+    if damage is not None:
+        warnings.warn(f"Fetching the weights anew. {damage}", stacklevel=2)
     address = f"{base.rstrip('/')}/{entry['file']}"
-    try:
-        with urllib.request.urlopen(address, timeout=_TIMEOUT) as answer:
-            data = answer.read()
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        raise FileNotFoundError(
-            f"The weights could not be fetched: {error}. Received: {address}"
-        ) from error
-    data = _checked(data, entry, address)
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(cached, data)
+    data = _fetch(address, entry)
+    _keep(cached, data)
     return data
+
+
+def _read_file(path, entry):
+    if path is None:
+        raise FileNotFoundError("There is no cache.")
+    try:
+        with open(path, "rb") as file:
+            data = file.read(entry["bytes"] + 1)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ValueError(f"Expected a weights file that can be read. Received: {error}") from error
+    return _checked(data, entry, path)
+
+
+def _fetch(address, entry):
+    try:
+        data = fetch(address, entry["bytes"])
+    except ValueError as error:
+        raise ValueError(
+            f"The weights are not those of the card, SHA-256 {entry['sha256']}: {error}"
+        ) from error
+    return _checked(data, entry, address)
+
+
+def _keep(path, data):
+    """Write verified weights into the cache; where that fails they are used all the same."""
+    reason = "there is no home directory"
+    if path is not None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            remove_litter(path.parent)
+            write_atomically(path, data)
+            return
+        except OSError as error:
+            reason = error
+    warnings.warn(
+        f"The weights are used but not kept, and will be fetched again: {reason}. "
+        "Set SHAREDKERAS_HOME to a directory that can be written.",
+        stacklevel=3,
+    )
 
 
 def _checked(data, entry, where):
     digest = hashlib.sha256(data).hexdigest()
-    if digest != entry["sha256"]:
+    if digest != entry["sha256"] or len(data) != entry["bytes"]:
+        more = " or more" if len(data) > entry["bytes"] else ""
         raise ValueError(
             f"The weights are not those of the card: SHA-256 {entry['sha256']} was expected over "
-            f"{entry['bytes']} bytes. Received: {digest} over {len(data)} bytes at {where}"
+            f"{entry['bytes']} bytes. Received: {digest} over {len(data)}{more} bytes at {where}"
         )
     return data
-
-
-def pack(network, dtype="float32"):
-    """Packs a network's weights into a compressed archive; the same weights give the same bytes.
-
-    Args:
-        network: `keras.Model`.
-        dtype: "float32" or "float16".
-
-    Returns:
-        Bytes.
-    """
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number, value in enumerate(network.get_weights()):
-            if value.dtype == np.float32:
-                value = value.astype(dtype)
-            part = io.BytesIO()
-            np.lib.format.write_array(part, np.ascontiguousarray(value), allow_pickle=False)
-            # A fixed date: the archive's digest must depend on nothing but the weights.
-            item = zipfile.ZipInfo(f"w{number:04d}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            item.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(item, part.getvalue())
-    return buffer.getvalue()
-
-
-def unpack(data, network):
-    """Put packed weights into a network.
-
-    Args:
-        data: bytes of `pack`.
-        network: `keras.Model` of the same shapes.
-
-    Raises:
-        ValueError: if the weights are of another network.
-    """
-    with np.load(io.BytesIO(data)) as archive:
-        values = [archive[name] for name in sorted(archive.files)]
-    shapes = [tuple(w.shape) for w in network.weights]
-    if [v.shape for v in values] != shapes:
-        raise ValueError(
-            f"The weights are of another network: {len(values)} arrays for {len(shapes)} variables, or "
-            f"of other shapes. Received: network={network.name!r}"
-        )
-    network.set_weights([v.astype("float32") if v.dtype == np.float16 else v for v in values])

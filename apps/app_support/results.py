@@ -28,3 +28,27 @@ def write(directory, write_files):
         print(f"\n{directory} cannot be written: {error}. Writing to {other}", file=sys.stderr)
         write_files(other)
         return other, False
+
+
+def write_report(directory, report, *, run=None):
+    """Write a report as JSON and HTML, beside a fuller one if there is one.
+
+    Args:
+        directory: where it belongs.
+        report: `sharedkeras.evaluation.Report`.
+        run: directory of the run whose network was judged, or None.
+
+    Returns:
+        `(path, written)`: of the HTML file, and whether it is in the directory asked for.
+    """
+    from sharedkeras import evaluation
+
+    def write_files(path):
+        name = evaluation.report_name(path, report)
+        report.to_json(path / f"{name}.json")
+        report.to_html(path / f"{name}.html", run=run)
+        pages.append(path / f"{name}.html")
+
+    pages = []
+    _, written = write(directory, write_files)
+    return pages[-1], written

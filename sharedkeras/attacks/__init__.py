@@ -5,6 +5,7 @@ from sharedkeras.attacks.attack import Attack, AttackResult
 from sharedkeras.attacks.carlini_wagner.carlini_wagner import CarliniWagner
 from sharedkeras.attacks.fab.fab import FAB
 from sharedkeras.attacks.fgsm import FGSM
+from sharedkeras.attacks.n_fgsm import NFGSM
 from sharedkeras.attacks.pgd import PGD
 from sharedkeras.attacks.representation.representation import Representation
 from sharedkeras.attacks.square.square import Square
@@ -13,6 +14,7 @@ __all__ = [
     "APGD",
     "FAB",
     "FGSM",
+    "NFGSM",
     "PGD",
     "Attack",
     "AttackResult",

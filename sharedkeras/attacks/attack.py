@@ -107,6 +107,24 @@ class Attack:
         seeks_nearest: bool, whether it looks for the nearest success, which `early_stop` cuts short.
         ends_at_iterate: bool, whether a failed attack returns the point where it ended, at which the
             gradient of its loss can be checked.
+
+    Example:
+        >>> from sharedkeras.attacks.verdict import is_wrong, success_and_distance
+        >>> @dataclasses.dataclass(frozen=True, kw_only=True)
+        ... class Brighter(Attack):
+        ...     norm: str = "linf"
+        ...     epsilon: float = 0.1
+        ...
+        ...     def craft(self, task):
+        ...         x, y, classifier = task.x, task.y, task.classifier
+        ...         adv = ops.clip(x + self.epsilon, 0.0, 1.0)
+        ...         wrong = is_wrong(y, classifier.predict(adv))
+        ...         norm = norms.get(self.norm)
+        ...         success, distance = success_and_distance(norm, x, adv, wrong, task.epsilon)
+        ...         loss, queries = ops.zeros_like(distance), ops.ones_like(y)
+        ...         return AttackResult(adv, success, loss, distance, queries)
+        >>> Brighter().kind, Brighter().role, Brighter().gradient_loss
+        ('Brighter', 'other', 'margin')
     """
 
     kind: ClassVar[str] = "Attack"
@@ -145,7 +163,7 @@ class Attack:
     def __call__(
         self, classifier, x, y, *, seed, loss=None, epsilon=None, index=None, start=None, guide=None
     ):
-        """Crafts adversarial images: `run(...).adversarial`, through which no gradient flows.
+        """Craft adversarial images: `run(...).adversarial`, through which no gradient flows.
 
         Args:
             classifier: as in `run`, like the other arguments.
@@ -181,7 +199,7 @@ class Attack:
         max_rows=None,
         visit=None,
     ):
-        """Crafts adversarial images and tells how it went.
+        """Craft adversarial images and tell how it went.
 
         The arguments are the same for every attack. What an attack returns beyond the common, and what
         its trace holds, is said of its class.
@@ -214,6 +232,20 @@ class Attack:
         Raises:
             ValueError: if the images are no batch of floats, or the attack takes no such `loss`, `y` or
                 `guide`, or needs gradients that the classifier has not.
+
+        Example:
+            >>> import numpy as np
+            >>> from sharedkeras.attacks import PGD
+            >>> images = keras.Input((4, 4, 1))
+            >>> logits = keras.layers.Dense(2)(keras.layers.Flatten()(images))
+            >>> network = keras.Model(images, logits)
+            >>> x, y = np.full((3, 4, 4, 1), 0.5, "float32"), np.array([0, 1, 0])
+            >>> attack = PGD(norm="linf", epsilon=0.1, step_size=0.025, steps=10)
+            >>> result = attack.run(network, x, y, seed=0)
+            >>> result.adversarial.shape == x.shape, result.queries.shape == y.shape
+            (True, True)
+            >>> bool(np.abs(ops.convert_to_numpy(result.adversarial) - x).max() <= 0.1 + 1e-6)
+            True
         """
         classifier = as_classifier(classifier)
         x, y = _checked_images(x), _as_tensors(y)
@@ -248,7 +280,7 @@ class Attack:
         Returns:
             `AttackResult`.
         """
-        raise NotImplementedError(f"{self.kind} must define `craft(task)`.")
+        raise NotImplementedError(f"`{self.kind}` must define `craft(task)`.")
 
     def _check(self, classifier, y, loss, guide):
         if not (self.black_box or classifier.white_box):
@@ -281,9 +313,14 @@ def check_attacks(attacks, classifier=None, reserved=("clean",)):
     Raises:
         ValueError: naming the first attack that is none or cannot be run.
     """
+    if not isinstance(attacks, dict):
+        raise ValueError(
+            "`attacks` must be a dict from a name to an attack, also for a single one: "
+            f'{{"pgd20": PGD(...)}}. Received: attacks={attacks!r}'
+        )
     if not attacks:
         raise ValueError(f"There must be at least one attack. Received: attacks={attacks}")
-    for name, attack in dict(attacks).items():
+    for name, attack in attacks.items():
         if name in reserved or not isinstance(attack, Attack):
             raise ValueError(
                 f"`attacks` must map names other than {', '.join(map(repr, reserved))} to attacks: "

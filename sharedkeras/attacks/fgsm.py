@@ -41,6 +41,11 @@ class FGSM(Attack):
         need_positive(epsilon=self.epsilon)
         need_count(eot_samples=self.eot_samples)
 
+    @property
+    def gradients(self):
+        """The input gradients that the attack takes of each example."""
+        return self.eot_samples
+
     def craft(self, task):
         """Make the one step of `PGD`."""
         return self._as_pgd().craft(task)

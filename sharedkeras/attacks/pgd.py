@@ -19,6 +19,7 @@ from sharedkeras.models.classifiers.gradients import input_gradient, mean_logits
 
 _STARTS = ("uniform", "gaussian", None)
 _GAUSSIAN_SCALE = 0.001  # The start of the official TRADES and MART code.
+_REACH = 2.5  # How far all steps together go, in units of epsilon, as in Madry et al.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,12 +39,13 @@ class PGD(Attack):
     Args:
         norm: "linf", "l2" or "l1".
         epsilon: float above 0, the ball's size in units of an image in [0, 1].
-        step_size: float above 0, the size of a step in the same norm.
+        step_size: float above 0, the size of a step in the same norm, or None for
+            2.5 epsilon / steps, where each example's own ball counts if they differ.
         steps: int, at least 1.
         random_start: "uniform" (Linf: uniform in the cube; L2: random direction, uniform radius),
             "gaussian" (0.001 times a standard normal, as TRADES starts), or None.
         restarts: int, at least 1; only of use with a random start.
-        loss: "ce", "margin" or "dlr".
+        loss: "ce", "margin", "soft-margin" or "dlr".
         keep_best: bool, whether to return the iterate of the largest loss instead of the last.
         step: "steepest" or another name of `sharedkeras.attacks.steps`, or a `Step` of one's own.
         eot_samples: int, draws of a randomised network for each gradient.
@@ -56,7 +58,7 @@ class PGD(Attack):
 
     norm: str = "linf"
     epsilon: float = 8 / 255
-    step_size: float = 2 / 255
+    step_size: float | None = 2 / 255
     steps: int = 10
     random_start: str | None = "uniform"
     restarts: int = 1
@@ -73,10 +75,17 @@ class PGD(Attack):
         super().__post_init__()
         norms.get(self.norm)
         losses.get(self.loss)
-        need_positive(epsilon=self.epsilon, step_size=self.step_size)
+        need_positive(epsilon=self.epsilon)
+        if self.step_size is not None:
+            need_positive(step_size=self.step_size)
         need_count(steps=self.steps, restarts=self.restarts, eot_samples=self.eot_samples)
         need_one_of(_STARTS, random_start=self.random_start)
         steps.get(self.step)
+
+    @property
+    def gradients(self):
+        """The input gradients that the attack takes of each example."""
+        return self.steps * self.restarts * self.eot_samples
 
     def craft(self, task):
         """Climb from each start, and keep for each example a success, else the largest loss."""
@@ -137,7 +146,9 @@ class PGD(Attack):
         value, _, gradient, state = input_gradient(view, score, y, adv, state, self.eot_samples)
         best = [select(value > worst, adv, b) for b in best]
         direction, memory = steps.get(self.step).direction(norm, gradient, memory)
-        adv = clip_to_ball_and_image(norm, x, adv + self.step_size * direction, epsilon)
+        size = _REACH * epsilon / self.steps if self.step_size is None else self.step_size
+        moved = adv + norms.per_example(size, x) * direction
+        adv = clip_to_ball_and_image(norm, x, moved, epsilon)
         return (adv, ops.maximum(value, worst), state, memory, *best)
 
     def _finish(self, view, score, norm, carry, constants):

@@ -3,6 +3,11 @@
 import dataclasses
 from typing import Any
 
+from keras import ops
+
+from sharedkeras.arguments import need_between, plain
+from sharedkeras.math import norms
+
 
 class Step:
     """One way of choosing the direction of a step: a frozen dataclass with these two functions.
@@ -12,6 +17,10 @@ class Step:
 
     Attributes:
         name: str, a field that is not given, so that reports tell which step it is.
+
+    Example:
+        >>> get("momentum")
+        Momentum(decay=1.0)
     """
 
     name: str
@@ -57,7 +66,41 @@ class Steepest(Step):
         return norm.direction(gradient), memory
 
 
-_STEPS = {step.name: step for step in (Steepest(),)}
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Momentum(Step):
+    """Step along the sum of all gradients so far, which carries over small maxima (MI-FGSM).
+
+        g <- decay g + gradient / |gradient|_1,  direction = that of g
+
+    Args:
+        decay: float from 0; with 0 the direction is that of `Steepest`.
+
+    Raises:
+        ValueError: if it is out of range.
+
+    Reference: Y. Dong et al., "Boosting adversarial attacks with momentum", 2018.
+    """
+
+    decay: float = 1.0
+    name: str = dataclasses.field(default="momentum", init=False, repr=False)
+
+    def __post_init__(self):
+        """Check the decay, and store it as Python's number."""
+        need_between(0, None, decay=self.decay)
+        object.__setattr__(self, "decay", plain(self.decay))
+
+    def begin(self, x):
+        """Return that there was no gradient yet."""
+        return ops.zeros_like(x)
+
+    def direction(self, norm, gradient, memory):
+        """Return the norm's direction of the gradients' sum, and the sum."""
+        size = norms.get("l1").size(gradient) + 1e-12  # Against division by a zero gradient.
+        memory = self.decay * memory + gradient / norms.per_example(size, gradient)
+        return norm.direction(memory), memory
+
+
+_STEPS = {step.name: step for step in (Momentum(), Steepest())}
 
 
 def names():

@@ -24,7 +24,7 @@ def is_label(y):
 
 
 def is_wrong(y, logits):
-    """Tells which examples are misclassified; of equal logits the lowest class wins.
+    """Tell which examples are misclassified; of equal logits the lowest class wins.
 
     A row with a logit that is not finite counts as correct: such a network is refused elsewhere, and an
     attack must not be credited with it.
@@ -64,7 +64,7 @@ def inside(norm, x, adv, epsilon):
 
 
 def success_and_distance(norm, x, adv, wrong, epsilon):
-    """Judges crafted images: misclassified, inside the ball and inside [0, 1].
+    """Judge crafted images: misclassified, inside the ball and inside [0, 1].
 
     Args:
         norm: `Norm`.

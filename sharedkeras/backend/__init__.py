@@ -3,7 +3,7 @@
 Every backend module offers the same names:
 
 - `value_and_grad(fn, x)`: value, auxiliary output and input gradient of `fn`.
-- `TrainStep`: the mixin that crafts the views before Keras's own train step.
+- `TrainStep`: the mixin that calls `craft` before Keras's own train step and `after_update` after it.
 - `compile(fn)`: `fn` as a compiled graph.
 - `repeat(steps, body, carry)`: a loop inside a traced function.
 - `MERGES_PASSES`: whether a compiler computes elementwise operations together.
@@ -13,6 +13,7 @@ Every backend module offers the same names:
 - `version()`: the framework's version string.
 - `accelerated()`: whether networks run on something faster than the CPU.
 - `devices()`, `on(device)`, `put(x, device)`: the devices of this machine, and placing work on one.
+- `first_example(count)`, `share_of_replica(loss)`: what a replica must know in distributed training.
 - `deterministic()`: makes operations return the same bits each time.
 """
 
@@ -30,10 +31,12 @@ if _NAME == "tensorflow":
         compile,
         deterministic,
         devices,
+        first_example,
         is_tracing,
         on,
         put,
         repeat,
+        share_of_replica,
         value_and_grad,
         version,
     )
@@ -47,10 +50,12 @@ elif _NAME == "jax":
         compile,
         deterministic,
         devices,
+        first_example,
         is_tracing,
         on,
         put,
         repeat,
+        share_of_replica,
         value_and_grad,
         version,
     )
@@ -64,10 +69,12 @@ elif _NAME == "torch":
         compile,
         deterministic,
         devices,
+        first_example,
         is_tracing,
         on,
         put,
         repeat,
+        share_of_replica,
         value_and_grad,
         version,
     )
@@ -86,10 +93,12 @@ __all__ = [
     "compile",
     "deterministic",
     "devices",
+    "first_example",
     "is_tracing",
     "on",
     "put",
     "repeat",
+    "share_of_replica",
     "value_and_grad",
     "version",
 ]

@@ -92,17 +92,33 @@ def barrier(x):
     return jax.lax.optimization_barrier(x)
 
 
+def first_example(count):
+    """Return 0: JAX traces the whole batch, over however many devices it is spread."""
+    return 0
+
+
+def share_of_replica(loss):
+    """Return the loss as it is: JAX traces the whole batch."""
+    return loss
+
+
 class TrainStep:
-    """Mixin for `keras.Model`: crafts the views, then takes Keras's own train step on them."""
+    """Mixin for `keras.Model`: crafts the views, takes Keras's own train step, follows the weights."""
 
     def train_step(self, state, data):
-        """Crafts inside a scope over the state, then trains on what was crafted."""
+        """Crafts and follows inside scopes over the state, and trains on what was crafted."""
         trainable, non_trainable, optimizer, metrics = state
+        data, non_trainable = self._in_scope(trainable, non_trainable, lambda: self.craft(data))
+        logs, state = super().train_step((trainable, non_trainable, optimizer, metrics), data)
+        trainable, non_trainable, optimizer, metrics = state
+        _, non_trainable = self._in_scope(trainable, non_trainable, self.after_update)
+        return logs, (trainable, non_trainable, optimizer, metrics)
+
+    def _in_scope(self, trainable, non_trainable, fn):
         mapping = [
             *zip(self.trainable_variables, trainable, strict=True),
             *zip(self.non_trainable_variables, non_trainable, strict=True),
         ]
         with keras.StatelessScope(state_mapping=mapping) as scope:
-            data = self.craft(data)
-        non_trainable = [scope.get_current_value(v) for v in self.non_trainable_variables]
-        return super().train_step((trainable, non_trainable, optimizer, metrics), data)
+            result = fn()
+        return result, [scope.get_current_value(v) for v in self.non_trainable_variables]

@@ -151,8 +151,32 @@ class _WithoutAutotuning:
         return self._strategy.experimental_distribute_dataset(dataset.with_options(autotune), options)
 
 
+def first_example(count):
+    """Return the number of this replica's first example within the batch of all replicas.
+
+    Replicas have batches of one size; where a last batch leaves one with fewer, some numbers come twice.
+    To ask the others would switch replicas in the middle of a network's call, while Keras keeps the
+    losses of that call in layers that replicas share.
+
+    Args:
+        count: int or scalar int32 tensor, the replica's own examples.
+
+    Returns:
+        Scalar int32; 0 where there is one replica.
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return 0
+    return tf.cast(context.replica_id_in_sync_group, "int32") * count
+
+
+def share_of_replica(loss):
+    """Return the part of a mean loss that one replica adds, since gradients of replicas are summed."""
+    return loss / tf.distribute.get_strategy().num_replicas_in_sync
+
+
 class TrainStep:
-    """Mixin for `keras.Model`: crafts the views, then takes Keras's own train step on them."""
+    """Mixin for `keras.Model`: crafts the views, takes Keras's own train step, follows the weights."""
 
     @property
     def distribute_strategy(self):
@@ -161,4 +185,6 @@ class TrainStep:
 
     def train_step(self, data):
         """Crafts, then trains; the weights' gradients never pass through the attack."""
-        return super().train_step(self.craft(data))
+        logs = super().train_step(self.craft(data))
+        self.after_update()
+        return logs

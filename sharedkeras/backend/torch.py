@@ -84,9 +84,21 @@ def barrier(x):
     return x
 
 
+def first_example(count):
+    """Return 0: Keras's torch backend trains on one device."""
+    return 0
+
+
+def share_of_replica(loss):
+    """Return the loss as it is: Keras's torch backend trains on one device."""
+    return loss
+
+
 class TrainStep:
-    """Mixin for `keras.Model`: crafts the views, then takes Keras's own train step on them."""
+    """Mixin for `keras.Model`: crafts the views, takes Keras's own train step, follows the weights."""
 
     def train_step(self, data):
         """Crafts, then trains; the weights' gradients never pass through the attack."""
-        return super().train_step(self.craft(data))
+        logs = super().train_step(self.craft(data))
+        self.after_update()
+        return logs

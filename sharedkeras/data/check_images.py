@@ -3,6 +3,9 @@
 import keras
 import numpy as np
 
+_LARGEST = (255, 65535)
+"""Of images with 8 and 16 bits."""
+
 
 def check_images(x, *, name="x"):
     """Refuses anything but a batch of float images in [0, 1].
@@ -49,9 +52,35 @@ def check_images(x, *, name="x"):
             "are NaN or infinite"
         )
     if low < 0.0 or high > 1.0:
-        advice = " Divide by 255?" if low >= 0.0 and high > 2.0 else ""
-        raise ValueError(f"`{name}` must be in [0, 1].{advice} Received: values in [{low}, {high}]")
+        raise ValueError(
+            f"`{name}` must be in [0, 1].{_advice(name, low, high)} Received: values in [{low}, {high}]"
+        )
     return x
+
+
+def _advice(name, low, high):
+    if low < 0.0:
+        signed = low >= -1.0 and high <= 1.0
+        return f" Those in [-1, 1] get there by `({name} + 1) / 2`." if signed else ""
+    for largest in _LARGEST:
+        if high <= largest:
+            return f" Divide by {largest}: `{name} / {largest}`." if high > 2.0 else ""
+    return ""
+
+
+def with_channels(x, shape):
+    """Give grey images `(N, H, W)` the last axis that a network of one channel wants.
+
+    Args:
+        x: array or tensor.
+        shape: `(H, W, C)` of the images that the network takes, or None where it is not known.
+
+    Returns:
+        `(N, H, W, 1)` array where such images are given to such a network, else `x`.
+    """
+    if len(np.shape(x)) != 3 or shape is None or len(shape) != 3 or shape[-1] != 1:
+        return x
+    return _to_array(x, "x")[..., None]
 
 
 def _to_array(x, name):

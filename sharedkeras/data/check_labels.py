@@ -32,8 +32,8 @@ def check_labels(y, num_classes=None, *, size=None):
         )
     if y.ndim != 1:
         raise ValueError(
-            "`y` must have one axis, (N,). Take `y.reshape(-1)` if it has one number for each "
-            f"example. Received: shape {y.shape}, dtype {y.dtype}"
+            "`y` must hold labels along one axis, (N,). Take `y.reshape(-1)` if it has one number for "
+            f"each example. Received: shape {y.shape}, dtype {y.dtype}"
         )
     if y.dtype.kind not in "iu":
         raise TypeError(
@@ -47,7 +47,9 @@ def check_labels(y, num_classes=None, *, size=None):
         # Without K still a number that fits, so that the conversion below changes nothing.
         limit = 2**31 if num_classes is None else num_classes
         if low < 0 or high >= limit:
+            advice = " They begin at 1: take `y - 1`." if low == 1 and high == num_classes else ""
             raise ValueError(
-                f"`y` must number the classes from 0 to {limit - 1}. Received: labels {low}..{high}"
+                f"`y` must number the classes from 0 to {limit - 1}.{advice} "
+                f"Received: labels {low}..{high}"
             )
     return y.astype("int32", copy=False)

@@ -2,11 +2,15 @@
 
 import os
 import pathlib
+import re
 import threading
 import urllib.error
 import urllib.request
 
+from sharedkeras.data.known import KNOWN
 from sharedkeras.data.read_prepared import import_tfds
+
+EMBEDDED = pathlib.Path(__file__).parent / "embedded" / "mnist_mini.npz"
 
 # Where TensorFlow Datasets downloads from; only asked whether they answer.
 _HOSTS = {
@@ -15,6 +19,66 @@ _HOSTS = {
     "cifar100": "https://www.cs.toronto.edu/~kriz/cifar.html",
 }
 _PATIENCE = 5.0  # Seconds: a slow handshake fits, and a user still waits.
+_TFDS_NAME = re.compile(r"[a-z]\w*(/[\w.-]+)?", re.ASCII)
+
+
+def find(name, data_dir=None, download=False):
+    """Find what a data set's name or path stands for.
+
+    Args:
+        name: one of `names()`, the path of an `.npz` file or of a directory, or a name of TensorFlow
+            Datasets.
+        data_dir: as in `locate`.
+        download: as in `locate`.
+
+    Returns:
+        `pathlib.Path` of an `.npz` file, of a prepared directory or of a folder of images.
+
+    Raises:
+        ValueError: if it is none of these.
+        FileNotFoundError: if the data is absent.
+    """
+    if name == "mnist-mini":
+        return EMBEDDED
+    if not isinstance(name, str | os.PathLike) or not os.fspath(name):
+        raise ValueError(_unknown(name))
+    if name in KNOWN:
+        return locate(name, data_dir, download)
+    text, path = os.fspath(name), pathlib.Path(name).expanduser()
+    if path.suffix == ".npz" or path.is_dir():
+        return path
+    if path.exists():
+        raise ValueError(
+            "A file of data must be an .npz archive, and images must be in a folder for each class. "
+            f"Received: name={text!r}"
+        )
+    if not isinstance(name, str) or not _TFDS_NAME.fullmatch(text):
+        if os.sep in text:
+            raise FileNotFoundError(f"There is no such directory. Received: name={text!r}")
+        raise ValueError(_unknown(name))
+    try:
+        return locate(text, data_dir, download)
+    except FileNotFoundError:
+        # Whether it is a name at all is only asked now, since the answer takes seconds.
+        if not _in_tfds(text):
+            raise ValueError(_unknown(name)) from None
+        raise
+
+
+def _unknown(name):
+    return (
+        f"Unknown data set. Expected one of {list(KNOWN)}, the name of a data set of images with labels "
+        "in TensorFlow Datasets, or a path: of a file that ends in '.npz', or of a directory with a "
+        f"folder of images for each class. Received: name={name!r}"
+    )
+
+
+def _in_tfds(name):
+    try:
+        import_tfds().builder_cls(name.partition("/")[0])
+    except (ImportError, ValueError):
+        return False
+    return True
 
 
 def locate(name, data_dir=None, download=False):
@@ -26,7 +90,7 @@ def locate(name, data_dir=None, download=False):
     directory is looked for here, and before a download the host is asked whether it answers.
 
     Args:
-        name: "mnist", "cifar10" or "cifar100".
+        name: a name of TensorFlow Datasets, such as "mnist", or "emnist/letters" with a configuration.
         data_dir: directory, or None for the environment's `TFDS_DATA_DIR` or else
             `~/tensorflow_datasets`.
         download: bool, whether absent data may be downloaded.
@@ -37,22 +101,34 @@ def locate(name, data_dir=None, download=False):
     Raises:
         FileNotFoundError: if the data is absent, and was not to be or could not be downloaded.
     """
-    root = pathlib.Path(
-        data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    ).expanduser()
+    root = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    # pathlib's own raises where there is no home directory.
+    root = pathlib.Path(os.path.expanduser(root))
     found = _look(name, root)
     if found is None and download:
-        reason = _silence(_HOSTS[name])
-        if reason is not None:
-            raise FileNotFoundError(
-                f"{_absent(name, root)} The download was tried, but the host of {name}, "
-                f"{_HOSTS[name]}, did not answer: {reason}"
-            )
-        import_tfds().builder(name, data_dir=str(root)).download_and_prepare()
+        _download(name, root)
         found = _look(name, root)
     if found is None:
         raise FileNotFoundError(_absent(name, root))
     return found
+
+
+def _download(name, root):
+    builder = None
+    if name in _HOSTS:
+        hosts = [_HOSTS[name]]
+    else:
+        builder = import_tfds().builder(name, data_dir=str(root))
+        hosts = list(builder.url_infos or {})[:1]
+    for url in hosts:
+        reason = _silence(url)
+        if reason is not None:
+            raise FileNotFoundError(
+                f"{_absent(name, root)} The download was tried, but the host of {name}, "
+                f"{url}, did not answer: {reason}"
+            )
+    builder = builder or import_tfds().builder(name, data_dir=str(root))
+    builder.download_and_prepare()
 
 
 def _look(name, root):

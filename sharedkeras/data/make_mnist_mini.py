@@ -14,8 +14,7 @@ import zipfile
 import numpy as np
 
 from sharedkeras.data.info import info
-from sharedkeras.data.load import EMBEDDED
-from sharedkeras.data.locate import locate
+from sharedkeras.data.locate import EMBEDDED, locate
 from sharedkeras.data.read_npz import read_npz
 from sharedkeras.data.read_prepared import read_prepared
 

@@ -1,10 +1,11 @@
 """Data sets from one NumPy archive, for machines without TensorFlow Datasets."""
 
-import zipfile
-
-import numpy as np
-
 from sharedkeras.data.splits import span
+from sharedkeras.files import describe_archive, read_archive
+
+_WHAT = "a data set"
+_REQUIRED = ("x_train", "y_train", "x_test", "y_test")
+_NAMES = "label_names"
 
 
 def read_npz(path, split, validation_size=0):
@@ -26,50 +27,67 @@ def read_npz(path, split, validation_size=0):
         FileNotFoundError: if there is no such file.
         ValueError: if the file is no such archive, or its arrays are not what is expected.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"No such file. Expected an .npz archive. Received: name={str(path)!r}")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"The file is not an .npz archive. Received: name={str(path)!r}")
-    with np.load(path, allow_pickle=False) as archive:
-        missing = {"x_train", "y_train", "x_test", "y_test"} - set(archive.files)
-        if missing:
-            raise ValueError(
-                "The archive must hold x_train, y_train, x_test and y_test. "
-                f"Received: {str(path)!r} without {sorted(missing)}"
-            )
-        train_labels = archive["y_train"]
-        stored, start, stop = span(split, len(train_labels), validation_size)
-        labels = train_labels if stored == "train" else archive["y_test"]
-        images = archive[f"x_{stored}"]
-        label_names = _label_names(archive)
-    _check(path, stored, images, labels, label_names)
+    described = describe_archive(path, what=_WHAT, required=_REQUIRED)
+    _check_images(path, described)
+    stored, start, stop = span(split, described["y_train"][0][0], validation_size)
+    arrays = read_archive(path, what=_WHAT, only=(f"x_{stored}", f"y_{stored}", _NAMES))
+    images, labels = arrays[f"x_{stored}"], arrays[f"y_{stored}"].reshape(-1)
+    label_names = _label_names(path, arrays)
+    _check_labels(path, stored, labels, label_names)
     if images.ndim == 3:
         images = images[..., None]
     return images[start:stop], labels[start:stop], label_names
 
 
-def _label_names(archive):
-    if "label_names" not in archive.files:
+def _check_images(path, described):
+    """Refuse images and labels of the wrong shapes and types, before any of them is read."""
+    for stored in ("train", "test"):
+        shape, dtype = described[f"x_{stored}"]
+        if dtype != "uint8" or len(shape) not in (3, 4) or 0 in shape:
+            raise ValueError(
+                f"x_{stored} must be uint8 images, (N, H, W, C) or (N, H, W). "
+                f"Received: dtype {dtype}, shape {shape} in {str(path)!r}"
+            )
+        labels, kind = described[f"y_{stored}"]
+        if labels not in ((shape[0],), (shape[0], 1)) or kind.kind not in "iu":
+            raise ValueError(
+                f"y_{stored} must be {shape[0]} integers, one for each image. "
+                f"Received: dtype {kind}, shape {labels} in {str(path)!r}"
+            )
+    sizes = described["x_train"][0][1:], described["x_test"][0][1:]
+    if sizes[0] != sizes[1]:
+        raise ValueError(
+            "x_train and x_test must hold images of one size. "
+            f"Received: {sizes[0]} and {sizes[1]} in {str(path)!r}"
+        )
+
+
+def _label_names(path, arrays):
+    if _NAMES not in arrays:
         return None
-    stored = archive["label_names"].tolist()
-    return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in stored)
+    stored = arrays[_NAMES]
+    try:
+        names = [name.decode() if isinstance(name, bytes) else name for name in stored.tolist()]
+    except (UnicodeDecodeError, TypeError):
+        names = None
+    if (
+        stored.dtype.kind not in "SU"
+        or stored.ndim != 1
+        or names is None
+        or len(set(names)) < len(names)
+    ):
+        raise ValueError(
+            f"{_NAMES} must be distinct strings (K,), in UTF-8 where they are bytes. "
+            f"Received: {_NAMES} of {stored.dtype} and shape {stored.shape} in {str(path)!r}"
+        )
+    return tuple(names)
 
 
-def _check(path, stored, images, labels, label_names):
-    if images.dtype != "uint8" or images.ndim not in (3, 4):
-        raise ValueError(
-            f"x_{stored} must be uint8 images, (N, H, W, C) or (N, H, W). "
-            f"Received: dtype {images.dtype}, shape {images.shape} in {str(path)!r}"
-        )
-    if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) != len(images):
-        raise ValueError(
-            f"y_{stored} must be {len(images)} integers, one for each image. "
-            f"Received: dtype {labels.dtype}, shape {labels.shape} in {str(path)!r}"
-        )
+def _check_labels(path, stored, labels, label_names):
     limit = len(label_names) if label_names is not None else None
-    if labels.size and (labels.min() < 0 or (limit is not None and labels.max() >= limit)):
+    if labels.min() < 0 or (limit is not None and labels.max() >= limit):
         raise ValueError(
-            f"y_{stored} must number the labels from 0 on, in the order of label_names. "
+            f"y_{stored} must number the labels from 0 on, in the order of {_NAMES}. "
             f"Received: labels {labels.min()}..{labels.max()}, "
             f"{'no' if limit is None else limit} names in {str(path)!r}"
         )

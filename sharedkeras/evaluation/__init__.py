@@ -10,6 +10,7 @@ from sharedkeras.evaluation.evaluate import evaluate
 from sharedkeras.evaluation.judging.provenance import versions, weights_digest
 from sharedkeras.evaluation.merge import merge
 from sharedkeras.evaluation.report.finding import Finding
+from sharedkeras.evaluation.report.keeping import report_name
 from sharedkeras.evaluation.report.report import Report
 from sharedkeras.evaluation.report.save_adversarial import save_adversarial
 from sharedkeras.evaluation.report.text import text_table
@@ -34,6 +35,7 @@ __all__ = [
     "named_attacks",
     "paper_attacks",
     "paper_epsilon",
+    "report_name",
     "sanity",
     "save_adversarial",
     "stochastic",

@@ -1,15 +1,23 @@
 """AutoAttack: the ensemble of parameter-free attacks, as a cascade."""
 
+import dataclasses
 import math
+import operator
+from typing import ClassVar
 
 import numpy as np
 
+from sharedkeras.arguments import need_between, plain
 from sharedkeras.attacks import Attack, AttackResult
+from sharedkeras.attacks.apgd.apgd import effective_loss
 from sharedkeras.attacks.attack import check_attacks
 from sharedkeras.evaluation.judging.judge import judge
+from sharedkeras.evaluation.judging.options import Options
 from sharedkeras.evaluation.report.finding import Finding
 from sharedkeras.evaluation.suites.ensemble import ensemble
 from sharedkeras.models import as_classifier
+
+_LOSSES = {"dlr-targeted": "targeted DLR (needs 4 classes)", "dlr": "DLR (needs 3 classes)"}
 
 
 def autoattack(
@@ -31,7 +39,7 @@ def autoattack(
     label_names=None,
     verbose=None,
 ):
-    """Judges a network with AutoAttack: each attack sees what the ones before it left standing.
+    """Judge a network with AutoAttack: each attack sees what the ones before it left standing.
 
     Every draw is keyed by (seed, attack, example), so that the verdicts do not depend on the batch size,
     the order of the examples, the slices or the devices, but for the rounding of kernels that differ
@@ -51,8 +59,9 @@ def autoattack(
         shard: `(i, m)`: judge slice i of m, counted from 0; `evaluation.merge` joins the reports.
         index: `(n,)` ints, the examples' numbers; 0, 1, ... if None.
         settings: dict of further entries for the report, such as the dataset's name.
-        resume_from: path of a directory that keeps finished batches; a killed evaluation called again
-            with it goes on and ends with the same verdicts.
+        resume_from: path of a directory that keeps finished examples; a killed evaluation called again
+            with it goes on and ends with the same verdicts, and so does a longer one (`version`). It
+            belongs to one network, its images, labels and seed; for others it is refused.
         label_names: names of the classes, for the report.
         verbose: bool, whether to show progress; None shows it on a terminal.
 
@@ -70,11 +79,11 @@ def autoattack(
             "`attacks` goes with version='custom', and only with it. "
             f"Received: version={version!r}, attacks={attacks!r}"
         )
-    if not isinstance(epsilon, int | float) or not math.isfinite(epsilon) or epsilon < 0:
-        raise ValueError(
-            f"`epsilon` must be a finite number of at least 0. Received: epsilon={epsilon!r}"
-        )
-    if version != "custom":
+    epsilon = checked_radius(norm, epsilon)
+    classifier = as_classifier(network, select)
+    if version == "custom":
+        check_attacks(attacks, classifier)
+    else:
         # An empty ball holds the clean image only; the attacks themselves refuse it.
         attacks = ensemble(version, norm=norm, epsilon=epsilon or 1.0)
     x, y, index, piece = _slice(x, y, index, shard)
@@ -94,13 +103,8 @@ def autoattack(
             Finding("empty-ball", "info", "epsilon is 0: the robust accuracy is the clean accuracy.")
         )
         names, attacks = list(attacks), {"none": _Nothing()}
-    check_attacks(attacks)
-    findings += _few_classes(as_classifier(network, select), attacks)
-    report = judge(
-        network,
-        x,
-        y,
-        attacks,
+    findings += _few_classes(classifier, attacks)
+    options = Options(
         cascade=True,
         batch_size=batch_size,
         seed=seed,
@@ -113,25 +117,37 @@ def autoattack(
         label_names=label_names,
         verbose=verbose,
     )
-    if epsilon == 0:
-        report = _renamed(report, names)
-    return report
+    report = judge(network, x, y, attacks, options)
+    return _renamed(report, names) if epsilon == 0 else report
 
 
+@dataclasses.dataclass(frozen=True)
 class _Nothing(Attack):
     """The attack that an empty ball leaves: none."""
 
-    norm, epsilon, black_box = "linf", 0.0, True
-    __dataclass_fields__: dict = {}  # noqa: RUF012
+    norm: str = "linf"
+    epsilon: float = 0.0
+    black_box: ClassVar[bool] = True
 
-    def run(self, classifier, x, y, **_):
-        n = len(x)
-        return AttackResult(x, np.zeros(n, bool), np.zeros(n), np.full(n, math.inf), np.zeros(n, int))
+    def craft(self, task):
+        """Return the images as they are."""
+        none = np.zeros(len(task.x), int)
+        return AttackResult(task.x, none > 0, none + 0.0, none + math.inf, none)
+
+
+def checked_radius(norm, epsilon):
+    """Return a ball's size as a float, or raise a ValueError that says what it must be."""
+    need_between(0, None, epsilon=epsilon)
+    epsilon = float(plain(epsilon))
+    if norm == "linf" and epsilon > 1:
+        raise ValueError(
+            "`epsilon` is in units of an image in [0, 1], where no pixel can move by more than 1: "
+            f"divide by 255, as in epsilon={epsilon:g}/255. Received: epsilon={epsilon!r}"
+        )
+    return epsilon
 
 
 def _renamed(report, names):
-    import dataclasses
-
     clean = report.flags["clean"]
     return dataclasses.replace(
         report,
@@ -144,9 +160,7 @@ def _renamed(report, names):
 def _slice(x, y, index, shard):
     if shard is None:
         return x, y, index, {}
-    i, m = shard
-    if not (isinstance(i, int) and isinstance(m, int) and 0 <= i < m):
-        raise ValueError(f"`shard` must be (i, m) with 0 <= i < m. Received: shard={shard!r}")
+    i, m = _checked_shard(shard)
     index = np.arange(len(x)) if index is None else np.asarray(index)
     # Every m-th example: classes and difficulties spread evenly, so that slices take equally long.
     part = slice(i, None, m)
@@ -155,20 +169,30 @@ def _slice(x, y, index, shard):
     return x[part], y[part], index[part], {"shard": [i, m]}
 
 
+def _checked_shard(shard):
+    try:
+        i, m = map(operator.index, shard)
+    except (TypeError, ValueError):
+        i, m = -1, 0
+    if not 0 <= i < m:
+        raise ValueError(f"`shard` must be (i, m) with 0 <= i < m. Received: shard={shard!r}")
+    return i, m
+
+
 def _few_classes(classifier, attacks):
     classes = classifier.num_classes
-    losses = {attack.loss for attack in attacks.values()}
-    weak = []
-    if classes is not None and classes < 4 and "dlr-targeted" in losses:
-        weak.append("targeted DLR (needs 4 classes)")
-    if classes is not None and classes < 3 and "dlr" in losses:
-        weak.append("DLR (needs 3 classes)")
-    if not weak:
+    if classes is None:
         return []
+    replaced = dict.fromkeys(
+        attack.loss for attack in attacks.values() if effective_loss(attack, classes) != attack.loss
+    )
+    if not replaced:
+        return []
+    names = " and ".join(_LOSSES[loss] for loss in replaced)
     return [
         Finding(
             "few-classes",
             "info",
-            f"With {classes} classes {' and '.join(weak)} is replaced by the margin of the logits.",
+            f"With {classes} classes {names} is replaced by the margin of the logits.",
         )
     ]

@@ -45,7 +45,7 @@ def autoattack_on_ray(
     verbose=None,
     **arguments,
 ):
-    """Judges a network with AutoAttack, slice by slice, on the machines of a Ray cluster.
+    """Judge a network with AutoAttack, slice by slice, on the machines of a Ray cluster.
 
     Each slice is one Ray task that calls `autoattack(..., shard=(i, shards))`; the verdicts are those of
     one run. A slice whose worker is lost is judged again, the others are not touched. An exception is
@@ -67,7 +67,7 @@ def autoattack_on_ray(
         num_cpus_per_shard: number of cores that a slice takes, and of threads that it computes with.
         num_gpus_per_shard: number of GPUs that a slice takes; a fraction lets slices share one.
         resume_from: path of a directory, on a file system that all machines share, that keeps finished
-            batches, one subdirectory for each slice; with it a lost worker costs one batch.
+            examples, one subdirectory for each slice; with it a lost worker costs one batch.
         verbose: bool, whether to show progress; None shows it on a terminal.
         **arguments: of `autoattack`, but for `shard`.
 
@@ -178,7 +178,7 @@ def _journal(resume_from, i, m):
 
 
 def _judge_slice(work, i, m, resume_from):
-    """Judges one slice; runs in a worker."""
+    """Judge one slice; runs in a worker."""
     keras.config.set_floatx(work["floatx"])
     network = work["network"]
     if isinstance(network, bytes):

@@ -1,7 +1,7 @@
 """The part of AutoAttack that needs no gradients."""
 
 from sharedkeras.attacks import Square
-from sharedkeras.evaluation.autoattack import autoattack
+from sharedkeras.evaluation.autoattack import autoattack, checked_radius
 from sharedkeras.evaluation.checks.upper_bound import bounded_above
 
 
@@ -23,7 +23,7 @@ def black_box(
     label_names=None,
     verbose=None,
 ):
-    """Judges a network by its outputs alone, with AutoAttack's Square.
+    """Judge a network by its outputs alone, with AutoAttack's Square.
 
     A file, a web endpoint or another framework's network gives logits but no gradients, so only Square
     runs on it. What this leaves standing may fall to gradients.
@@ -42,8 +42,8 @@ def black_box(
         shard: `(i, m)`: judge slice i of m, counted from 0; `evaluation.merge` joins the reports.
         index: `(n,)` ints, the examples' numbers; 0, 1, ... if None.
         settings: dict of further entries for the report, such as the dataset's name.
-        resume_from: path of a directory that keeps finished batches. Of a callable it cannot tell
-            whether it is the same one.
+        resume_from: path of a directory that keeps finished examples. A callable is known again by
+            its logits on some of the images, a file by its digest.
         label_names: names of the classes, for the report.
         verbose: bool, whether to show progress; None shows it on a terminal.
 
@@ -56,6 +56,7 @@ def black_box(
     Reference: M. Andriushchenko, F. Croce, N. Flammarion, M. Hein, "Square Attack: a query-efficient
         black-box adversarial attack via random search", 2020.
     """
+    epsilon = checked_radius(norm, epsilon)
     # An empty ball holds the clean image only; the attack itself refuses it.
     attack = Square(norm=norm, epsilon=epsilon or 1.0, queries=queries)
     report = autoattack(

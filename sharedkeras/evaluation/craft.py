@@ -7,6 +7,7 @@ from sharedkeras.attacks import Attack
 from sharedkeras.attacks import attack as attack_base
 from sharedkeras.evaluation.checks.upper_bound import bounded_above
 from sharedkeras.evaluation.judging.judge import judge
+from sharedkeras.evaluation.judging.options import Options
 
 
 def craft(
@@ -25,7 +26,7 @@ def craft(
     label_names=None,
     verbose=None,
 ):
-    """Crafts an adversarial example of every image that the network classifies correctly.
+    """Craft an adversarial example of every image that the network classifies correctly.
 
     Each is verified by a fresh forward pass, as in `evaluate`. Attacks that look for the nearest
     success, which `evaluate` stops at the first, here search to their end, so that distances mean
@@ -42,7 +43,7 @@ def craft(
         select: str or int, which output to attack, where the network has several.
         index: `(n,)` ints, the examples' numbers; 0, 1, ... if None.
         settings: dict of further entries for the report, such as the dataset's name.
-        resume_from: path of a directory that keeps finished batches.
+        resume_from: path of a directory that keeps finished examples.
         label_names: names of the classes, for the report.
         verbose: bool, whether to show progress; None shows it on a terminal.
 
@@ -56,11 +57,7 @@ def craft(
     """
     attack_base.check_attacks({name: attack})
     used = _ToItsEnd(attack, attack.norm, attack.epsilon) if attack.seeks_nearest else attack
-    report = judge(
-        network,
-        x,
-        y,
-        {name: used},
+    options = Options(
         cascade=False,
         batch_size=batch_size,
         seed=seed,
@@ -71,6 +68,7 @@ def craft(
         label_names=label_names,
         verbose=verbose,
     )
+    report = judge(network, x, y, {name: used}, options)
     return bounded_above(
         report, f"{name} alone was run; judge the network with `autoattack` before quoting a figure."
     )

@@ -2,6 +2,7 @@
 
 from sharedkeras.attacks.attack import check_attacks
 from sharedkeras.evaluation.judging.judge import judge
+from sharedkeras.evaluation.judging.options import Options
 from sharedkeras.evaluation.report.finding import Finding
 
 _UPPER_BOUND = Finding(
@@ -28,7 +29,7 @@ def evaluate(
     label_names=None,
     verbose=None,
 ):
-    """Measures the accuracy without an attack, under each attack alone, and in the worst case.
+    """Measure the accuracy without an attack, under each attack alone, and in the worst case.
 
     Args:
         network: `keras.Model` (ours or not) from images in [0, 1] to logits; for black-box attacks also
@@ -42,7 +43,7 @@ def evaluate(
         index: `(n,)` ints, the examples' numbers; 0, 1, ... if None.
         settings: dict of further entries for the report, such as the dataset's name.
         checks: bool, whether to add what `sanity.before` and `sanity.after` find.
-        resume_from: path of a directory that keeps finished batches; a killed evaluation called again
+        resume_from: path of a directory that keeps finished examples; a killed evaluation called again
             with it goes on and ends with the same verdicts.
         label_names: names of the classes, for the report.
         verbose: bool, whether to show progress; None shows it on a terminal.
@@ -55,11 +56,7 @@ def evaluate(
     """
     check_attacks(attacks)
     weak = checks and not any(attack.role == "adaptive" for attack in attacks.values())
-    return judge(
-        network,
-        x,
-        y,
-        attacks,
+    options = Options(
         cascade=False,
         batch_size=batch_size,
         seed=seed,
@@ -72,3 +69,4 @@ def evaluate(
         label_names=label_names,
         verbose=verbose,
     )
+    return judge(network, x, y, attacks, options)

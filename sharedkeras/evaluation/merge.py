@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sharedkeras.evaluation.checks.after import refreshed
 from sharedkeras.evaluation.report import Report, validation
 
 # What may differ between the slices of one evaluation: where they were cut and how they were run.
@@ -60,7 +61,7 @@ def merge(reports) -> Report:
     commands = [r.settings["command"] for r in reports if r.settings.get("command")]
     if commands:
         commands = [line for c in commands for line in (c if isinstance(c, list) else [c])]
-        settings["command"] = "\n".join(dict.fromkeys(commands))
+        settings["command"] = "\n".join(dict.fromkeys(map(str, commands)))
     names = dict.fromkeys(name for report in reports for name in report.seconds)
     findings = dict.fromkeys(finding for report in reports for finding in report.findings)
     seen = [{k: r.versions.get(k, "unknown") for k in first.versions} for r in reports]
@@ -81,10 +82,7 @@ def merge(reports) -> Report:
         history=next((r.history for r in reports if r.history is not None), None),
         label_names=first.label_names,
     )
-    # What is said of the outcome is said of the whole, not once for each slice. Imported here, since
-    # the checks read reports.
-    from sharedkeras.evaluation.sanity import refreshed
-
+    # What is said of the outcome is said of the whole, not once for each slice.
     return refreshed(joint)
 
 

@@ -15,6 +15,7 @@ from sharedkeras.evaluation.checks.after import CODES, after, refreshed
 from sharedkeras.evaluation.checks.before import before
 from sharedkeras.evaluation.checks.gradient_counts import EXAMPLES
 from sharedkeras.evaluation.judging.judge import judge
+from sharedkeras.evaluation.judging.options import Options
 from sharedkeras.evaluation.report.finding import Finding
 from sharedkeras.math import norms, random
 from sharedkeras.models import as_classifier
@@ -71,9 +72,8 @@ def check(network, x, y, *, norm="linf", epsilon=8 / 255, batch_size=64, seed=0,
         for loss in _LOSSES:
             attacks[f"many-{loss}"] = _pgd(norm, epsilon, _MANY, loss)
             attacks[f"whole-{loss}"] = _pgd(norm, whole, _UNBOUNDED_STEPS, loss)
-    report = judge(
-        classifier, x, y, attacks, cascade=False, batch_size=batch_size, seed=seed, verbose=False
-    )
+    options = Options(cascade=False, batch_size=batch_size, seed=seed, verbose=False)
+    report = judge(classifier, x, y, attacks, options)
     found = [finding for finding in report.findings if finding.code not in CODES]
     if len(attacks) > 1:
         found += _noise_stronger(report, epsilon)

@@ -41,7 +41,7 @@ def stochastic(
     label_names=None,
     verbose=None,
 ):
-    """Judges a network that is random at inference, by many draws, beside its deterministic mean.
+    """Judge a network that is random at inference, by many draws, beside its deterministic mean.
 
     One draw is no verdict: an attack that tries often is lucky once, a gradient of one draw leads
     astray. So the attacks see the mean of many draws (expectation over transformations), and the verdict

@@ -8,8 +8,10 @@ from keras import ops
 from sharedkeras.attacks import Attack, AttackResult
 from sharedkeras.attacks import attack as attack_base
 from sharedkeras.attacks.verdict import is_wrong, success_and_distance
+from sharedkeras.evaluation.judging.identity import UnknownIdentity, describe
 from sharedkeras.evaluation.judging.judge import judge
-from sharedkeras.evaluation.judging.provenance import weights_digest
+from sharedkeras.evaluation.judging.options import Options
+from sharedkeras.evaluation.judging.provenance import computes
 from sharedkeras.math import norms
 from sharedkeras.models import as_classifier
 
@@ -33,7 +35,7 @@ def transfer(
     label_names=None,
     verbose=None,
 ):
-    """Measures the accuracy on images that were crafted against another network.
+    """Measure the accuracy on images that were crafted against another network.
 
     It is what an attacker has who cannot look into the network but owns a similar one, and it needs no
     gradient of the network: a large gap to the white-box figures is expected, an accuracy below them
@@ -59,7 +61,7 @@ def transfer(
         index: `(n,)` ints, the examples' numbers; 0, 1, ... if None.
         settings: dict of further entries for the report.
         checks: bool, whether to add what `sanity.before` and `sanity.after` find.
-        resume_from: path of a directory that keeps finished batches.
+        resume_from: path of a directory that keeps finished examples.
         label_names: names of the classes, for the report.
         verbose: bool, whether to show progress; None shows it on a terminal.
 
@@ -77,13 +79,8 @@ def transfer(
     target, source = as_classifier(network, select), as_classifier(surrogate)
     _check_alike(target, source)
     attack_base.check_attacks(attacks, source)
-    name = source.name
-    digest = weights_digest(source.network) if source.white_box else None
-    return judge(
-        network,
-        x,
-        y,
-        {_PREFIX + k: _Transferred.of(attack, source, name, digest) for k, attack in attacks.items()},
+    name, parts = source.name, computes(source)
+    options = Options(
         cascade=False,
         batch_size=batch_size,
         seed=seed,
@@ -100,7 +97,7 @@ def transfer(
                 for k, a in attacks.items()
             },
             "surrogate": name,
-            "surrogate_weights_sha256": digest,
+            "surrogate_weights_sha256": parts["weights"],
             **(settings or {}),
         },
         checks=checks,
@@ -108,15 +105,17 @@ def transfer(
         label_names=label_names,
         verbose=verbose,
     )
+    known = _known(source, parts)
+    transferred = {_PREFIX + k: _Transferred.of(a, source, known) for k, a in attacks.items()}
+    return judge(network, x, y, transferred, options)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Transferred(Attack):
-    """An attack that looks at the surrogate only; `repr` tells which, for resumed evaluations."""
+    """An attack that looks at the surrogate only; `surrogate` says which, for resumed evaluations."""
 
     attack: Any
-    surrogate: str
-    surrogate_weights_sha256: str | None
+    surrogate: Any
     norm: str
     epsilon: float | None
 
@@ -124,9 +123,9 @@ class _Transferred(Attack):
     black_box: ClassVar[bool] = True
 
     @classmethod
-    def of(cls, attack, source, name, digest):
-        adapter = cls(attack, name, digest, attack.norm, attack.epsilon)
-        # No field: a report and a journal show the digest instead.
+    def of(cls, attack, source, known):
+        adapter = cls(attack, known, attack.norm, attack.epsilon)
+        # No field: a journal knows it by `surrogate`.
         object.__setattr__(adapter, "source", source)
         return adapter
 
@@ -138,6 +137,16 @@ class _Transferred(Attack):
         wrong = is_wrong(y, ops.convert_to_tensor(task.classifier.predict(adv)))
         success, distance = success_and_distance(norms.get(self.norm), x, adv, wrong, task.epsilon)
         return AttackResult(adv, success, result.best_loss, distance, result.queries)
+
+
+def _known(source, parts):
+    """Return what tells one surrogate from another; of one that cannot be told, nothing is kept."""
+    if any(value is not None for value in parts.values()):
+        return parts
+    try:
+        return describe(getattr(source, "function", source))
+    except UnknownIdentity:
+        return object()
 
 
 def _check_alike(target, source):

@@ -1,15 +1,18 @@
 """Files that are either whole or not there, and readers that trust nothing they read."""
 
-from sharedkeras.files.archives import read_archive
+from sharedkeras.files.archives import describe_archive, read_archive
+from sharedkeras.files.bounded import read_bytes
 from sharedkeras.files.json_reader import parse_json, read_json
 from sharedkeras.files.litter import remove_litter, vacant
 from sharedkeras.files.locks import locked
 from sharedkeras.files.writing import save_network, write_atomically
 
 __all__ = [
+    "describe_archive",
     "locked",
     "parse_json",
     "read_archive",
+    "read_bytes",
     "read_json",
     "remove_litter",
     "save_network",

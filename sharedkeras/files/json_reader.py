@@ -65,7 +65,9 @@ def parse_json(text, *, where, what, entries=None, file_format=None):
         _check(tree, entries or {}, file_format)
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
-        raise ValueError(f"Not {what}: {reason}. Received: path={where}") from error
+        raise ValueError(
+            f"Expected {what} in JSON, and it is damaged or another: {reason}. Received: path={where}"
+        ) from error
     return tree
 
 

@@ -3,6 +3,10 @@
 import keras
 from keras import ops
 
+from sharedkeras import backend
+from sharedkeras.arguments import need_between, need_count, plain
+from sharedkeras.math import random
+
 _PARAMETERISATIONS = ("softplus", "log_variance")
 
 
@@ -54,10 +58,9 @@ class GaussianStochastic(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if not isinstance(units, int) or units < 1:
-            raise ValueError(f"`units` must be an int of at least 1. Received: units={units}")
-        if floor < 0:
-            raise ValueError(f"`floor` must be at least 0. Received: floor={floor}")
+        need_count(units=units)
+        need_between(0, None, floor=floor)
+        units, shift, floor, seed = map(plain, (units, shift, floor, seed))
         if parameterisation not in _PARAMETERISATIONS:
             raise ValueError(
                 f"Unknown parameterisation; known are {list(_PARAMETERISATIONS)}. "
@@ -92,7 +95,11 @@ class GaussianStochastic(keras.layers.Layer):
         scale = scale + self.floor
         if not training and not self.sample_at_inference:
             return mean, mean, scale
-        noise = keras.random.normal(ops.shape(mean), dtype=self.compute_dtype, seed=self.seed_generator)
+        # Each row is drawn by its place in the whole batch, on however many replicas that is.
+        key = ops.cast(self.seed_generator.next(), "uint32")
+        count = ops.shape(mean)[0]
+        row = backend.first_example(count) + ops.arange(count, dtype="int32")
+        noise = random.normal(key, row, (self.units,), dtype=self.compute_dtype)
         return mean + scale * noise, mean, scale
 
     def compute_output_shape(self, input_shape):

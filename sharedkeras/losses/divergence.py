@@ -2,7 +2,10 @@
 
 from keras import ops
 
+from sharedkeras.losses.precision import full_precision
 
+
+@full_precision
 def kl_categorical(p_logits, q_logits):
     """Compute the divergence KL(p || q) of two categorical distributions given by logits.
 
@@ -16,12 +19,19 @@ def kl_categorical(p_logits, q_logits):
 
     Returns:
         `(batch,)` tensor, at least 0 up to rounding.
+
+    Example:
+        >>> import numpy as np
+        >>> p, q = np.log([[0.5, 0.5]]).astype("float32"), np.log([[0.25, 0.75]]).astype("float32")
+        >>> round(float(ops.convert_to_numpy(kl_categorical(p, q))[0]), 4)  # log(4 / 3) / 2
+        0.1438
     """
     log_p = ops.log_softmax(p_logits, axis=-1)
     log_q = ops.log_softmax(q_logits, axis=-1)
     return ops.sum(ops.exp(log_p) * (log_p - log_q), axis=-1)
 
 
+@full_precision
 def symmetrised_kl_categorical(p_logits, q_logits):
     """Compute half the sum of KL(p || q) and KL(q || p) of two categorical distributions.
 
@@ -42,6 +52,7 @@ def symmetrised_kl_categorical(p_logits, q_logits):
     return 0.5 * ops.sum((ops.exp(log_p) - ops.exp(log_q)) * (log_p - log_q), axis=-1)
 
 
+@full_precision
 def symmetrised_kl_gaussian(mean_p, scale_p, mean_q, scale_q):
     """Compute half the sum of KL(p || q) and KL(q || p) of two diagonal Gaussians.
 

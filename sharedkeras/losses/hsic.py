@@ -2,12 +2,14 @@
 
 from keras import ops
 
+from sharedkeras.losses.precision import full_precision
 from sharedkeras.math import kernels
 
 _SMALLEST_WIDTH = 1e-6
 """Keeps the kernel defined where all samples coincide; then the kernel is 1 and HSIC 0."""
 
 
+@full_precision
 def hsic(x, y, neighbours=10):
     """Measures the dependence of two variables from a batch of pairs; a scalar, not one per example.
 
@@ -31,6 +33,13 @@ def hsic(x, y, neighbours=10):
         ValueError: if there are fewer than two samples or the batches differ in length.
 
     Reference: A. Gretton et al., "Measuring statistical dependence with Hilbert-Schmidt norms", 2005.
+
+    Example:
+        >>> import numpy as np
+        >>> x, noise = np.random.default_rng(0).normal(size=(2, 64, 1)).astype("float32")
+        >>> dependent, independent = (float(hsic(x, y)) for y in (x, noise))
+        >>> dependent > 5 * independent
+        True
     """
     m = x.shape[0]
     if m is not None and m < 2:

@@ -1,9 +1,9 @@
 """Attack losses by name."""
 
 from sharedkeras.losses.cross_entropy import cross_entropy
-from sharedkeras.losses.margin import dlr, margin
+from sharedkeras.losses.margin import dlr, margin, soft_margin
 
-_LOSSES = {"ce": cross_entropy, "dlr": dlr, "margin": margin}
+_LOSSES = {"ce": cross_entropy, "dlr": dlr, "margin": margin, "soft-margin": soft_margin}
 
 
 def names():
@@ -15,7 +15,7 @@ def get(loss):
     """Find an attack's loss by name; a callable is returned as it is.
 
     Args:
-        loss: "ce", "dlr", "margin", or `loss(y, logits) -> (batch,)`.
+        loss: "ce", "dlr", "margin", "soft-margin", or `loss(y, logits) -> (batch,)`.
 
     Returns:
         `loss(y, logits) -> (batch,)`.

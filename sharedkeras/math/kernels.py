@@ -27,7 +27,7 @@ def squared_distances(x):
 
 
 def nearest_neighbour_width(distance, neighbours):
-    """Chooses a kernel width: the mean distance of a sample to its nearest others, over all samples.
+    """Choose a kernel width: the mean distance of a sample to its nearest others, over all samples.
 
     Args:
         distance: `(m, m)` squared distances, m at least 2.

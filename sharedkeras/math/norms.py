@@ -14,7 +14,7 @@ _TINY = 1e-12
 
 
 def per_example(value, like):
-    """Shapes a float or a `(batch,)` tensor so that it multiplies examples.
+    """Shape a float or a `(batch,)` tensor so that it multiplies examples.
 
     Args:
         value: float, scalar tensor or `(batch,)` tensor.

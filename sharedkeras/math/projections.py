@@ -23,20 +23,6 @@ _INSIDE = 1.0 - 1e-6
 _HALVINGS = {"float32": 26, "float64": 55}  # Two more than the type has bits.
 
 
-def excess(point, normal, offset):
-    """Compute by how much a point lies above a hyperplane: `<normal, point> - offset`.
-
-    Args:
-        point: `(batch, ...)` tensor.
-        normal: `(batch, ...)` tensor.
-        offset: `(batch,)` tensor.
-
-    Returns:
-        `(batch,)` tensor.
-    """
-    return ops.sum(_flat(normal) * _flat(point), axis=1) - offset
-
-
 def linf(point, normal, excess):
     """Find the shortest move in Linf from a point to a hyperplane within [0, 1]^d.
 
@@ -136,7 +122,7 @@ def _one_sided(point, normal, excess):
 
 
 def _root(need, slope, full, free):
-    """Solves `sum_i (slope_i level where free_i(level), else full_i) = need` for the level.
+    """Solve `sum_i (slope_i level where free_i(level), else full_i) = need` for the level.
 
     Where even all coordinates at the end of their room fall short, the level is one at which they are.
     """
@@ -156,7 +142,7 @@ def _root(need, slope, full, free):
 
 
 def clip_to_image(x):
-    """Clips to [0, 1]."""
+    """Clip to [0, 1]."""
     return ops.clip(x, 0.0, 1.0)
 
 
@@ -184,7 +170,7 @@ def project_into_ball_and_box(x, point, epsilon):
 
 
 def project_to_ball_and_box(x, point, epsilon):
-    """Projects points onto the intersection of an L1 ball and [0, 1].
+    """Project points onto the intersection of an L1 ball and [0, 1].
 
     The nearest point moves every coordinate by the same amount towards the image, stopping there:
 

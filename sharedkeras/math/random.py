@@ -33,7 +33,7 @@ def _rotate_left(x, count):
 
 
 def threefry(key, counter):
-    """Encrypts a counter with the Threefry-2x32 block cipher, 20 rounds.
+    """Encrypt a counter with the Threefry-2x32 block cipher, 20 rounds.
 
     Args:
         key: pair of uint32 tensors, shapes that broadcast with the counter's.
@@ -97,7 +97,7 @@ def _hash(text):
 
 
 def bits(key, index, count):
-    """Draws 32-bit words for each example.
+    """Draw 32-bit words for each example.
 
     Args:
         key: `(2,)` uint32 tensor.
@@ -118,7 +118,7 @@ def bits(key, index, count):
 
 
 def uniform(key, index, shape, dtype="float32"):
-    """Draws numbers uniform in [0, 1), multiples of 2**-24.
+    """Draw numbers uniform in [0, 1), multiples of 2**-24.
 
     Args:
         key: `(2,)` uint32 tensor.
@@ -136,7 +136,7 @@ def uniform(key, index, shape, dtype="float32"):
 
 
 def sign(key, index, shape, dtype="float32"):
-    """Draws -1 or +1 with equal probability.
+    """Draw -1 or +1 with equal probability.
 
     Args:
         key: `(2,)` uint32 tensor.
@@ -153,7 +153,7 @@ def sign(key, index, shape, dtype="float32"):
 
 
 def integers(key, index, shape, limit):
-    """Draws integers uniform in [0, limit).
+    """Draw integers uniform in [0, limit).
 
     Args:
         key: `(2,)` uint32 tensor.
@@ -180,7 +180,7 @@ def _quantiles():
 
 
 def normal(key, index, shape, dtype="float32"):
-    """Draws standard normal numbers.
+    """Draw standard normal numbers.
 
     Each is `(q(a) + q(b)) / sqrt(2)` with `q` the normal quantiles at 2**16 midpoints. Logarithm and
     cosine (Box-Muller) differ in the last bit between backends, and on some between the lanes of one

@@ -5,7 +5,9 @@ from sharedkeras.models.classifiers.callable import CallableClassifier, as_class
 from sharedkeras.models.classifiers.classifier import Classifier
 from sharedkeras.models.classifiers.frozen import FrozenClassifier
 from sharedkeras.models.cnn import cnn
+from sharedkeras.models.count_parameters import count_parameters
 from sharedkeras.models.load_network import load_network
+from sharedkeras.models.logits_of import logits_of
 from sharedkeras.models.resnet import resnet18, resnet50
 from sharedkeras.models.wide_resnet import wide_resnet
 
@@ -16,8 +18,10 @@ __all__ = [
     "as_classifier",
     "build",
     "cnn",
+    "count_parameters",
     "latent_dim_of",
     "load_network",
+    "logits_of",
     "names",
     "resnet18",
     "resnet50",

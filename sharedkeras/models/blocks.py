@@ -1,4 +1,7 @@
-"""Pieces that the networks share, with the settings of the usual PyTorch recipes."""
+"""Pieces that the networks share, with the settings of the usual PyTorch recipes.
+
+Channels come last in all of them, whatever Keras's `image_data_format` is.
+"""
 
 from keras import initializers, layers
 
@@ -30,12 +33,13 @@ def conv(filters, kernel_size=3, *, strides=1, padding=1, name, use_bias=False):
         padding="same" if same else "valid",
         use_bias=use_bias,
         kernel_initializer=initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
+        data_format="channels_last",
         name=name,
     )
 
     def apply(x):
         if padding and not same:
-            x = layers.ZeroPadding2D(padding, name=f"{name}_pad")(x)
+            x = layers.ZeroPadding2D(padding, data_format="channels_last", name=f"{name}_pad")(x)
         return layer(x)
 
     return apply
@@ -48,6 +52,11 @@ def batch_norm(name):
     biased one, a factor of n / (n - 1) with n the pixels of the batch.
     """
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)
+
+
+def average_pooling(name):
+    """Return the mean over all pixels, of images whose channels come last."""
+    return layers.GlobalAveragePooling2D(data_format="channels_last", name=name)
 
 
 def dense(units, name, **kwargs):

@@ -3,6 +3,7 @@
 import functools
 import re
 
+from sharedkeras.arguments import need_count, plain
 from sharedkeras.models.cnn import cnn
 from sharedkeras.models.resnet import resnet18, resnet50
 from sharedkeras.models.wide_resnet import wide_resnet
@@ -55,14 +56,17 @@ def build(name, *, input_shape, num_classes, latent_dim=None, **options):
         ValueError: if the name is unknown or a size out of range.
     """
     builder = _builder(name)
-    if len(input_shape) != 3 or any(not isinstance(s, int) or s < 1 for s in input_shape):
+    shape = tuple(map(plain, input_shape))
+    if len(shape) != 3 or any(not isinstance(size, int) or size < 1 for size in shape):
         raise ValueError(
             f"`input_shape` must be (height, width, channels). Received: input_shape={input_shape}"
         )
-    if not isinstance(num_classes, int) or num_classes < 2:
-        raise ValueError(
-            f"`num_classes` must be an int of at least 2. Received: num_classes={num_classes}"
-        )
+    need_count(2, num_classes=num_classes)
+    if latent_dim is not None:
+        need_count(latent_dim=latent_dim)
     return builder(
-        input_shape=tuple(input_shape), num_classes=num_classes, latent_dim=latent_dim, **options
+        input_shape=shape,
+        num_classes=plain(num_classes),
+        latent_dim=plain(latent_dim),
+        **options,
     )

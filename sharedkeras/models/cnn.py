@@ -42,8 +42,8 @@ def cnn(
             tag = f"conv{2 * block - 2 + half}"
             x = conv(filters, padding=0, use_bias=True, name=tag)(x)
             x = layers.ReLU(name=f"{tag}_relu")(x)
-        x = layers.MaxPooling2D(2, name=f"pool{block}")(x)
-    x = layers.Flatten(name="flatten")(x)
+        x = layers.MaxPooling2D(2, data_format="channels_last", name=f"pool{block}")(x)
+    x = layers.Flatten(data_format="channels_last", name="flatten")(x)
     x = layers.ReLU(name="fc1_relu")(dense(200, "fc1")(x))
     if dropout:
         x = layers.Dropout(dropout, name="dropout")(x)

@@ -6,6 +6,7 @@ import h5py
 import keras
 
 from sharedkeras.layers import GaussianStochastic
+from sharedkeras.models.finite_weights import check_finite
 from sharedkeras.models.refuse_code import refuse_code
 
 
@@ -20,7 +21,8 @@ def load_hdf5(path, *, trust=False):
         `keras.Model`, not compiled.
 
     Raises:
-        ValueError: if the file is damaged, holds weights only, or code that is not trusted.
+        ValueError: if the file is damaged, holds weights only or such that are not finite, or code that
+            is not trusted.
     """
     try:
         with h5py.File(path) as file:
@@ -36,9 +38,13 @@ def load_hdf5(path, *, trust=False):
         refuse_code(json.loads(config), path)
     custom = {"GaussianStochastic": GaussianStochastic}
     try:
-        return keras.saving.load_model(path, custom_objects=custom, compile=False, safe_mode=not trust)
+        network = keras.saving.load_model(
+            path, custom_objects=custom, compile=False, safe_mode=not trust
+        )
     except (KeyError, OSError, TypeError, ValueError) as error:
         raise ValueError(
             f"The HDF5 file cannot be read: {error}. Load it where it was made and save it as .keras. "
             f"Received: path={path}"
         ) from error
+    check_finite(network, path)
+    return network

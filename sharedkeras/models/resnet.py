@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from sharedkeras.models.blocks import batch_norm, conv, head
+from sharedkeras.models.blocks import average_pooling, batch_norm, conv, head
 
 
 def _basic_block(x, filters, strides, name):
@@ -35,7 +35,7 @@ def _resnet(block, counts, input_shape, num_classes, latent_dim, latent_options,
         for number in range(1, count + 1):
             strides = 2 if stage > 1 and number == 1 else 1
             x = block(x, filters, strides, f"stage{stage}_block{number}")
-    x = layers.GlobalAveragePooling2D(name="features")(x)
+    x = average_pooling("features")(x)
     return keras.Model(inputs, head(x, num_classes, latent_dim, latent_options), name=name)
 
 

@@ -3,7 +3,8 @@
 import keras
 from keras import layers
 
-from sharedkeras.models.blocks import batch_norm, conv, head
+from sharedkeras.arguments import need_count, plain
+from sharedkeras.models.blocks import average_pooling, batch_norm, conv, head
 
 
 def _block(x, filters, strides, dropout, name):
@@ -53,6 +54,8 @@ def wide_resnet(
 
     Reference: S. Zagoruyko, N. Komodakis, "Wide residual networks", 2016.
     """
+    need_count(depth=depth, width=width)
+    depth, width = plain(depth), plain(width)
     if depth < 10 or (depth - 4) % 6:
         raise ValueError(f"`depth` must be 6 n + 4, such as 28 or 34. Received: depth={depth}")
     x = inputs = keras.Input(input_shape, name="images")
@@ -62,6 +65,6 @@ def wide_resnet(
             strides = 2 if stage > 1 and block == 1 else 1
             x = _block(x, filters * width, strides, dropout, f"stage{stage}_block{block}")
     x = layers.ReLU(name="final_relu")(batch_norm("final_bn")(x))
-    x = layers.GlobalAveragePooling2D(name="features")(x)
+    x = average_pooling("features")(x)
     logits = head(x, num_classes, latent_dim, latent_options)
     return keras.Model(inputs, logits, name=name or f"wrn-{depth}-{width}")

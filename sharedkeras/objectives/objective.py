@@ -12,17 +12,19 @@ class Objective(typing.Protocol):
         terms: names of the loss's terms, without `"loss"`; each is logged.
         taps: names of the layers whose activations the loss reads; each view's outputs have
             `"logits"` and one entry for each tap.
+        ramped: names of fields that a run raises to their value by the paper's ramp.
         variables: non-trainable Keras variables the objective keeps, in the checkpoint with the rest.
         layers: Keras layers the objective trains, such as an estimator's network.
     """
 
     terms: tuple
     taps: tuple
+    ramped: tuple
     variables: tuple
     layers: tuple
 
     def views(self, classifier: Any, x: Any, targets: Any, seed: Any) -> tuple:
-        """Crafts what the network sees: `({"clean": x, "adv": x_adv}, targets)`."""
+        """Craft what the network sees: `({"clean": x, "adv": x_adv}, targets)`."""
         ...
 
     def loss(self, targets: Any, outputs: Any, epoch: Any = None) -> dict:
@@ -43,6 +45,20 @@ def at_epoch(coefficient, epoch):
     return coefficient(epoch) if callable(coefficient) else coefficient
 
 
-def describe(objective):
-    """Return an objective's configuration as a string, for configuration files and reports."""
-    return repr(objective)
+def need_weights(objective, *names):
+    """Refuses coefficients below 0 and a label smoothing outside [0, 1).
+
+    Args:
+        objective: an objective with a field `label_smoothing`.
+        *names: fields that hold a float of at least 0 or a schedule of the epoch.
+
+    Raises:
+        ValueError: naming the first such field.
+    """
+    for name in names:
+        value = getattr(objective, name)
+        if not callable(value) and not value >= 0:
+            raise ValueError(f"`{name}` must be at least 0. Received: {name}={value}")
+    smoothing = objective.label_smoothing
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"`label_smoothing` must be in [0, 1). Received: label_smoothing={smoothing}")

@@ -1,9 +1,22 @@
 """Objectives by name."""
 
+from sharedkeras.objectives.gat import GAT
+from sharedkeras.objectives.mart import MART
+from sharedkeras.objectives.mma import MMA
+from sharedkeras.objectives.mma_simplified import MMASimplified
 from sharedkeras.objectives.shared_information import SharedInformation
 from sharedkeras.objectives.standard import Standard
+from sharedkeras.objectives.trades import TRADES
 
-_OBJECTIVES = {"shared-information": SharedInformation, "standard": Standard}
+_OBJECTIVES = {
+    "gat": GAT,
+    "mart": MART,
+    "mma": MMA,
+    "mma-simplified": MMASimplified,
+    "shared-information": SharedInformation,
+    "standard": Standard,
+    "trades": TRADES,
+}
 
 
 def register(name, objective):

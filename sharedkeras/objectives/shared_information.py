@@ -7,7 +7,7 @@ from keras import ops
 
 from sharedkeras.attacks import PGD
 from sharedkeras.losses import cross_entropy, hsic, symmetrised_kl_gaussian
-from sharedkeras.objectives.objective import at_epoch
+from sharedkeras.objectives.objective import at_epoch, need_weights
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,7 @@ class SharedInformation:
         lam: float at least 0 or a schedule of the epoch, weight of the dependence (lambda).
         neighbours: int, nearest neighbours that set HSIC's kernel width.
         layer: str, name of the `GaussianStochastic` layer.
+        label_smoothing: float in [0, 1), share of each label that goes to all classes equally.
 
     Raises:
         ValueError: if a weight is out of range.
@@ -43,8 +44,10 @@ class SharedInformation:
     lam: float | Callable = 1e-3
     neighbours: int = 10
     layer: str = "latent"
+    label_smoothing: float = 0.0
 
     terms = ("ce_adv", "ce_clean", "skl", "hsic")
+    ramped = ("beta",)
     variables = ()
     layers = ()
 
@@ -52,10 +55,7 @@ class SharedInformation:
         """Check the weights, so that a wrong one is seen before any work."""
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"`alpha` must be in [0, 1]. Received: alpha={self.alpha}")
-        for name in ("beta", "lam"):
-            value = getattr(self, name)
-            if not callable(value) and not value >= 0:
-                raise ValueError(f"`{name}` must be at least 0. Received: {name}={value}")
+        need_weights(self, "beta", "lam")
         if self.neighbours < 1:
             raise ValueError(f"`neighbours` must be at least 1. Received: neighbours={self.neighbours}")
 
@@ -65,7 +65,7 @@ class SharedInformation:
         return (self.layer,)
 
     def views(self, classifier, x, targets, seed):
-        """Crafts `{"clean": x, "adv": x'}` from `x` of shape `(batch, H, W, C)`."""
+        """Craft `{"clean": x, "adv": x'}` from `x` of shape `(batch, H, W, C)`."""
         index = targets.get("index")
         adv = self.attack(classifier, x, targets["label"], seed=seed, index=index)
         return {"clean": x, "adv": adv}, targets
@@ -74,8 +74,8 @@ class SharedInformation:
         """Compute `{"loss", "ce_adv", "ce_clean", "skl", "hsic"}`, scalars."""
         label = targets["label"]
         clean, adv = outputs["clean"], outputs["adv"]
-        ce_adv = ops.mean(cross_entropy(label, adv["logits"]))
-        ce_clean = ops.mean(cross_entropy(label, clean["logits"]))
+        ce_adv = ops.mean(cross_entropy(label, adv["logits"], self.label_smoothing))
+        ce_clean = ops.mean(cross_entropy(label, clean["logits"], self.label_smoothing))
         z, mean, scale = clean[self.layer]
         z_adv, mean_adv, scale_adv = adv[self.layer]
         skl = ops.mean(symmetrised_kl_gaussian(mean, scale, mean_adv, scale_adv))

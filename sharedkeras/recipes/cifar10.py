@@ -6,11 +6,11 @@ _PAPER = {
     "dataset": "cifar10",
     "epochs": 120,
     "learning_rate": 0.1,
-    "drops": (75, 90, 100),
+    "schedule_options": {"drops": (75, 90, 100)},
     "weight_decay": 5e-4,
     "augment": True,
     # Section 4.2: PGD-10 with step 0.007. Table 3 says PGD-20.
-    "attack_steps": 10,
+    "attack_options": {"step_size": 0.007, "steps": 10},
 }
 
 RECIPES = (

@@ -2,15 +2,16 @@
 
 from sharedkeras.recipes.recipe import Recipe
 
+_SHARED = {"objective_options": {"beta": 6.0}}
+
 _PAPER = {
     "dataset": "cifar100",
     "epochs": 120,
     "learning_rate": 0.1,
-    "drops": (75, 90, 100),
+    "schedule_options": {"drops": (75, 90, 100)},
     "weight_decay": 5e-4,
     "augment": True,
-    "attack_steps": 20,
-    "beta": 6.0,
+    "attack_options": {"step_size": 0.007, "steps": 20},
     "validation_examples": 200,  # not in the paper
 }
 
@@ -20,12 +21,14 @@ RECIPES = (
         source="Table 3, column Ours, CIFAR-100; PGD-20, alpha, beta, lambda of section 4.3",
         model="wrn-34-10",
         **_PAPER,
+        **_SHARED,
     ),
     Recipe(
         name="cifar100-resnet18-shared",
         source="as the WRN-34-10 of section 4.3; Table 3 names ResNet-18 too",
         model="resnet18",
         **_PAPER,
+        **_SHARED,
     ),
     Recipe(
         name="cifar100-wrn-34-10-standard",

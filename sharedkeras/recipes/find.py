@@ -52,12 +52,12 @@ def find(dataset, model=None, objective=None):
     fitting = [r for r in _RECIPES.values() if r.dataset == dataset]
     fitting.sort(key=lambda r: (r.objective != objective, model is not None and r.model != model))
     recipe = fitting[0]
-    changes = {}
-    if recipe.objective != objective:
-        changes = {"objective": objective, "latent": objective == "shared-information"}
-    if model is not None and recipe.model != model:
-        changes["model"] = model
-    if changes:
-        label = f"{dataset}-{changes.get('model', recipe.model)}-{objective}"
-        changes.update(name=label, source=f"{recipe.name} with {changes}")
-    return dataclasses.replace(recipe, **changes)
+    model = model or recipe.model
+    if (recipe.objective, recipe.model) == (objective, model):
+        return recipe
+    return dataclasses.replace(
+        recipe.with_objective(objective),
+        model=model,
+        name=f"{dataset}-{model}-{objective}",
+        source=f"{recipe.name} with objective {objective} and network {model}",
+    )

@@ -5,8 +5,11 @@ import math
 
 from sharedkeras import data, models, objectives, training
 from sharedkeras.attacks import PGD
+from sharedkeras.attacks import registry as attacks
+from sharedkeras.training import learning_rates
 
 _OPTIMIZERS = ("sgd", "adam")
+_VALIDATION_STEPS = 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -14,6 +17,8 @@ class Recipe:
     """Everything that decides a training run: dataset, network, objective, optimizer, schedule, seed.
 
     A recipe is data: `dataclasses.replace` overrides a value, `dataclasses.asdict` writes it to a file.
+    Objective, attack and learning rate are a name and the options of what it names, so that one more of
+    them changes nothing here.
 
     Args:
         name: str.
@@ -21,20 +26,23 @@ class Recipe:
         dataset: str, a name of `sharedkeras.data`.
         model: str, a name of `sharedkeras.models`.
         objective: str, a name of `sharedkeras.objectives`.
-        epsilon: float above 0, Linf bound of the training attack, in units of an image in [0, 1].
-        step_size: float above 0, step of the training attack.
-        attack_steps: int, at least 1.
-        random_start: "uniform", "gaussian" or None.
-        alpha: float in [0, 1], share of the adversarial cross-entropy.
-        beta: float above 0, final weight of the divergence.
-        lam: float at least 0, weight of HSIC.
+        objective_options: dict of the objective's fields that depart from its defaults. A field that
+            the objective names in `ramped` is the final value of the paper's ramp.
+        epsilon: float above 0, bound of the training attack and of the one that validates, in units of
+            an image in [0, 1].
+        attack: str, a name of `sharedkeras.attacks.registry`, or None for the objective's own attack.
+        attack_options: dict of the attack's fields, `epsilon` aside.
+        curriculum: tuple of `(share, options)`: fields of the attack that change when that share of the
+            epochs, in (0, 1), is done.
         latent: bool, whether the network has the stochastic layer.
         epochs: int, at least 1.
         batch_size: int, at least 2.
         optimizer: "sgd" (momentum 0.9) or "adam".
         learning_rate: float above 0.
-        drops: tuple of ints, epochs (from 0) at whose beginning the rate is divided by 10.
+        schedule: str, a name of `sharedkeras.training.learning_rates`.
+        schedule_options: dict of the schedule's options, such as `drops` or `warmup` in epochs.
         weight_decay: float at least 0, coupled L2.
+        ema_decay: float in (0, 1), limit of the warmed decay of the weights' average, or None.
         validation_size: int, images split from the end of the training set for choosing the weights.
         validation_examples: int, how many of them are attacked after each epoch.
         augment: bool, whether to crop (4 pixels of padding) and flip.
@@ -49,20 +57,20 @@ class Recipe:
     dataset: str
     model: str
     objective: str = "shared-information"
+    objective_options: dict = dataclasses.field(default_factory=dict)
     epsilon: float = 0.031
-    step_size: float = 0.007
-    attack_steps: int = 10
-    random_start: str | None = "uniform"
-    alpha: float = 0.5
-    beta: float = 4.0
-    lam: float = 1e-3
+    attack: str | None = None
+    attack_options: dict = dataclasses.field(default_factory=dict)
+    curriculum: tuple = ()
     latent: bool = True
     epochs: int = 120
     batch_size: int = 128
     optimizer: str = "sgd"
     learning_rate: float = 0.1
-    drops: tuple = ()
+    schedule: str = "step"
+    schedule_options: dict = dataclasses.field(default_factory=dict)
     weight_decay: float = 5e-4
+    ema_decay: float | None = None
     validation_size: int = 1000
     validation_examples: int = 500
     augment: bool = False
@@ -70,13 +78,7 @@ class Recipe:
 
     def __post_init__(self):
         """Check every value, so that a wrong one is seen before any data is read."""
-        object.__setattr__(self, "drops", tuple(self.drops))
         models.latent_dim_of(self.model)
-        self.make_objective()
-        if self.optimizer not in _OPTIMIZERS:
-            raise ValueError(
-                f"Unknown optimizer; known are {_OPTIMIZERS}. Received: optimizer={self.optimizer!r}"
-            )
         for name, least in (
             ("epochs", 1),
             ("batch_size", 2),
@@ -89,6 +91,10 @@ class Recipe:
                 raise ValueError(
                     f"`{name}` must be an int of at least {least}. Received: {name}={value!r}"
                 )
+        if self.optimizer not in _OPTIMIZERS:
+            raise ValueError(
+                f"Unknown optimizer; known are {_OPTIMIZERS}. Received: optimizer={self.optimizer!r}"
+            )
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ValueError(
                 f"`learning_rate` must be above 0. Received: learning_rate={self.learning_rate}"
@@ -97,23 +103,57 @@ class Recipe:
             raise ValueError(
                 f"`weight_decay` must be at least 0. Received: weight_decay={self.weight_decay}"
             )
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ValueError(f"`ema_decay` must be in (0, 1). Received: ema_decay={self.ema_decay}")
+        self.make_objective()
+        self.make_curriculum()
+        self.make_learning_rate(steps_per_epoch=1)
 
     def make_attack(self):
-        """Return the training attack."""
-        return PGD(
-            epsilon=self.epsilon,
-            step_size=self.step_size,
-            steps=self.attack_steps,
-            random_start=self.random_start,
-        )
+        """Return the training attack of the first epoch."""
+        own = objectives.get(self.objective)().attack
+        attack = own if self.attack is None else attacks.get(self.attack)()
+        return _with("attack_options", attack, {**self.attack_options, "epsilon": self.epsilon})
+
+    def make_curriculum(self):
+        """Return the training attacks by epoch, one where nothing changes."""
+        attack = self.make_attack()
+        stages = [(0, attack)]
+        for share, options in self.curriculum:
+            if not 0 < share < 1:
+                raise ValueError(
+                    f"A stage's share must be in (0, 1). Received: curriculum share {share}"
+                )
+            stages.append((round(share * self.epochs), _with("curriculum", attack, options)))
+        # In a short run stages may begin with the same epoch: the last one counts.
+        return training.Curriculum(tuple(sorted(dict(stages).items(), key=lambda stage: stage[0])))
+
+    def make_validation_attack(self):
+        """Return the attack that judges a run while it trains, the same for all objectives."""
+        # Together the steps go 2.5 times as far as the ball's edge, as in Madry et al.
+        size = 2.5 * self.epsilon / _VALIDATION_STEPS
+        return PGD(epsilon=self.epsilon, step_size=size, steps=_VALIDATION_STEPS)
 
     def make_objective(self):
-        """Return the objective, its schedule scaled to the run's length."""
-        cls = objectives.get(self.objective)
-        if cls is objectives.SharedInformation:
-            beta = training.ExponentialRamp.paper(self.beta, self.epochs)
-            return cls(attack=self.make_attack(), alpha=self.alpha, beta=beta, lam=self.lam)
-        return cls(attack=self.make_attack())
+        """Return the objective, its schedules scaled to the run's length."""
+        objective = objectives.get(self.objective)(attack=self.make_attack())
+        objective = _with("objective_options", objective, self.objective_options)
+        ramps = {
+            name: training.ExponentialRamp.paper(getattr(objective, name), self.epochs)
+            for name in objective.ramped
+        }
+        return dataclasses.replace(objective, **ramps)
+
+    def make_learning_rate(self, *, steps_per_epoch):
+        """Return the learning rate as a Keras schedule of the update."""
+        schedule = learning_rates.get(self.schedule)
+        try:
+            return schedule(self.learning_rate, self.epochs, steps_per_epoch, **self.schedule_options)
+        except TypeError as error:
+            raise ValueError(
+                f"The schedule {self.schedule!r} does not take these options: {error}. "
+                f"Received: schedule_options={self.schedule_options}"
+            ) from error
 
     def make_network(self):
         """Return the network for the dataset, newly initialised."""
@@ -128,3 +168,42 @@ class Recipe:
     def make_augment(self):
         """Return the augmentation, or None."""
         return data.CropAndFlip() if self.augment else None
+
+    def with_objective(self, objective):
+        """Return this recipe for another objective, with that one's own options and attack.
+
+        Options of the attack stay where the two objectives' own attacks agree, and the stochastic layer
+        where it is read.
+
+        Args:
+            objective: str, a name of `sharedkeras.objectives`.
+        """
+        if objective == self.objective:
+            return self
+        other = objectives.get(objective)()
+        one, two = (dataclasses.asdict(o.attack) for o in (objectives.get(self.objective)(), other))
+        shared = {k for k in one if k in two and one[k] == two[k]}
+        return dataclasses.replace(
+            self,
+            objective=objective,
+            objective_options={},
+            attack=None,
+            attack_options={k: v for k, v in self.attack_options.items() if k in shared},
+            curriculum=(),
+            latent=bool(other.taps),
+        )
+
+
+def _fields(value):
+    return {field.name for field in dataclasses.fields(value)}
+
+
+def _with(name, value, options):
+    """Replace fields of a value; refuses those that it does not have."""
+    unknown = sorted(set(options) - _fields(value))
+    if unknown:
+        raise ValueError(
+            f"{type(value).__name__} has no {unknown}; it has {sorted(_fields(value))}. "
+            f"Received: {name}={options}"
+        )
+    return dataclasses.replace(value, **options)

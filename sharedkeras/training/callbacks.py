@@ -1,7 +1,6 @@
 """What happens around an epoch: validation under attack, checkpoints, the log."""
 
 import csv
-import dataclasses
 import io
 import pathlib
 import time
@@ -9,11 +8,11 @@ import time
 import keras
 from keras import ops
 
-from sharedkeras.attacks import PGD
 from sharedkeras.evaluation import evaluate
 from sharedkeras.files import save_network, write_atomically
 from sharedkeras.models import FrozenClassifier
 from sharedkeras.training import checkpoint
+from sharedkeras.training.divergence import check_finite
 
 
 def cut_short(trainer):
@@ -35,9 +34,33 @@ class EpochState(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         """Set the epoch's number, counted from 0."""
-        self.model.epoch.assign(epoch)
+        self.model.begin_epoch(epoch)
         if self.batches is not None:
             self.batches.epoch = epoch
+
+
+class SettleAverage(keras.callbacks.Callback):
+    """Ready the averaged network at the end of each epoch, before it is judged and kept.
+
+    Args:
+        batches: `data.Batches` of the training images.
+        examples: int, about how many of them the BatchNorm statistics are estimated on.
+    """
+
+    def __init__(self, batches, examples=2048):
+        super().__init__()
+        self.batches = batches
+        self.count = min(max(examples // batches.batch_size, 1), len(batches))
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Give the averaged network its weights and statistics."""
+        if cut_short(self.model):
+            return
+        rows = self.batches.order(epoch)
+        size = self.batches.batch_size
+        self.model.average.settle(
+            self.batches.x[rows[i * size : (i + 1) * size]] for i in range(self.count)
+        )
 
 
 class MaxSteps(keras.callbacks.Callback):
@@ -89,7 +112,7 @@ class RobustValidation(keras.callbacks.Callback):
         if cut_short(self.model):
             return
         if self._classifier is None:
-            self._classifier = FrozenClassifier(self.model.network)
+            self._classifier = FrozenClassifier(self.model.judged)
         self._classifier.refresh()
         n = self.examples
         report = evaluate(
@@ -114,16 +137,18 @@ class Keeper(keras.callbacks.Callback):
     """Writes after each epoch all that a run leaves: weights, checkpoint, log.
 
     `last.keras` are the newest weights, `best.keras` those of the largest `val_robust` (of equal ones
-    the largest `val_natural`); without validation images both are the newest. The checkpoint comes last:
-    what it says is done has been written.
+    the largest `val_natural`), averaged where the trainer keeps an average; without validation images
+    both are the newest. The checkpoint comes last: what it says is done has been written.
 
     Args:
         run_dir: directory of the run.
         history: dict of lists, the epochs before this run.
+        identity: dict of str, what tells the run from others, for its checkpoints.
     """
 
-    def __init__(self, run_dir, history=None):
+    def __init__(self, run_dir, history=None, identity=None):
         super().__init__()
+        self.identity = identity
         self.run_dir = pathlib.Path(run_dir)
         self.history = {k: list(v) for k, v in (history or {}).items()}
         self._began = None
@@ -141,11 +166,18 @@ class Keeper(keras.callbacks.Callback):
         row["seconds"] = time.perf_counter() - self._began
         for name, value in row.items():
             self.history.setdefault(name, []).append(value)
+        check_finite(self.model, int(ops.convert_to_numpy(self.model.update.value)))
         save_network(self.model.network, self.run_dir / "last.keras")
         if self._is_best():
-            save_network(self.model.network, self.run_dir / "best.keras")
+            save_network(self.model.judged, self.run_dir / "best.keras")
         write_atomically(self.run_dir / "metrics.csv", _as_csv(self.history))
-        checkpoint.save(self.run_dir / "checkpoints", self.model, epoch=epoch + 1, history=self.history)
+        checkpoint.save(
+            self.run_dir / "checkpoints",
+            self.model,
+            epoch=epoch + 1,
+            history=self.history,
+            run=self.identity,
+        )
 
     def _is_best(self):
         robust = self.history.get("val_robust")
@@ -161,19 +193,3 @@ def _as_csv(history):
     writer.writerow(history)
     writer.writerows(zip(*history.values(), strict=True))
     return text.getvalue()
-
-
-def validation_attack(attack):
-    """Return the attack that judges a run while it trains: the training attack from its best start.
-
-    Args:
-        attack: the training attack.
-
-    Returns:
-        The same attack with at least 20 steps of a size that reaches the edge of the ball.
-    """
-    if not isinstance(attack, PGD):
-        return attack
-    steps = max(attack.steps, 20)
-    size = max(2.5 * attack.epsilon / steps, attack.epsilon / 20)
-    return dataclasses.replace(attack, steps=steps, step_size=min(attack.step_size, size))

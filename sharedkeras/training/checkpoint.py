@@ -2,21 +2,22 @@
 
 import io
 import json
-import os
+import math
 import pathlib
 import re
 import warnings
-import zipfile
 
 import keras
 import numpy as np
 from keras import ops
 
-from sharedkeras.files import write_atomically
+from sharedkeras.files import parse_json, read_archive, write_atomically
 
-_FORMAT = "sharedkeras-checkpoint/1"
+_FORMAT = "sharedkeras-checkpoint/2"
+_WHAT = "a checkpoint of this run"
 _KEPT = 2
 _NAME = re.compile(r"epoch-(\d+)\.npz")
+_LARGEST_HEAD = 2**26
 
 
 def variables(trainer):
@@ -30,36 +31,44 @@ def variables(trainer):
     ]
 
 
-def save(directory, trainer, *, epoch, history):
-    """Write a checkpoint atomically and removes all but the last two.
+def save(directory, trainer, *, epoch, history, run=None):
+    """Write a checkpoint atomically and remove all but the last two.
 
     Args:
         directory: of the checkpoints, made if missing.
         trainer: compiled `RobustTrainer`.
         epoch: int, the epochs that are done.
         history: dict of lists, the run's metrics so far.
+        run: dict of str, what tells this run from others: digests of its recipe and its data.
 
     Returns:
         Path of the file.
+
+    Raises:
+        ValueError: if a variable is not finite; nothing is written then.
     """
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     values = [ops.convert_to_numpy(v) for v in variables(trainer)]
+    path = directory / f"epoch-{epoch:04d}.npz"
+    for variable, value in zip(variables(trainer), values, strict=True):
+        if not np.isfinite(value).all():
+            raise ValueError(f"A checkpoint must be finite. Received: {variable.path} for {path}")
     head = {
         "format": _FORMAT,
         "epoch": epoch,
-        "history": history,
+        "history": {k: [v if math.isfinite(v) else None for v in vs] for k, vs in history.items()},
         "network": trainer.network.name,
+        "run": run or {},
         "shapes": [list(v.shape) for v in values],
         "keras": keras.__version__,
     }
     buffer = io.BytesIO()
-    arrays = {f"v{i:05d}": v for i, v in enumerate(values)}
-    np.savez(buffer, head=np.array(json.dumps(head)), **arrays)
-    path = directory / f"epoch-{epoch:04d}.npz"
+    arrays = {_key(number): value for number, value in enumerate(values)}
+    np.savez(buffer, head=np.array(json.dumps(head, allow_nan=False)), **arrays)
     write_atomically(path, buffer.getvalue())
     for old in listed(directory)[:-_KEPT]:
-        os.remove(old)
+        old.unlink(missing_ok=True)
     return path
 
 
@@ -72,45 +81,57 @@ def listed(directory):
     return [p for _, p in sorted(found)]
 
 
-def restore(path, trainer):
+def restore(path, trainer, *, run=None):
     """Put a checkpoint's state into a trainer.
+
+    Everything is checked before the first variable is assigned: the run, and of each array its shape,
+    its kind and that it is finite.
 
     Args:
         path: of the file.
         trainer: compiled `RobustTrainer` of the same network and optimizer.
+        run: dict of str, as of `save`; None takes any run's.
 
     Returns:
         `(epoch, history)`.
 
     Raises:
-        ValueError: if the file is damaged or of another network; nothing is changed then.
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged, or of another network or run; nothing is changed then.
     """
-    try:
-        # Opened here, since NumPy leaves a damaged file open.
-        with open(path, "rb") as file, np.load(file) as archive:
-            head = json.loads(str(archive["head"]))
-            values = [archive[f"v{i:05d}"] for i in range(len(head["shapes"]))]
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"The checkpoint is damaged: {error}. Received: {path}") from error
+    path = pathlib.Path(path)
     targets = variables(trainer)
-    shapes = [list(v.shape) for v in targets]
-    if head.get("format") != _FORMAT or head["shapes"] != shapes:
+    size = sum(math.prod(v.shape) * _dtype(v).itemsize for v in targets)
+    arrays = read_archive(path, what=_WHAT, required=["head"], max_bytes=size + _LARGEST_HEAD)
+    head = parse_json(
+        str(arrays.pop("head")),
+        where=path,
+        what=_WHAT,
+        entries={"epoch": int, "history": dict, "network": str, "run": dict, "shapes": list},
+        file_format=_FORMAT,
+    )
+    theirs = head["run"] if run is not None else {}
+    differ = sorted(k for k in {*theirs, *(run or {})} if theirs.get(k) != run.get(k))
+    if differ:
         raise ValueError(
-            f"The checkpoint is of another network or optimizer: it holds {len(head['shapes'])} "
-            f"variables of network {head.get('network')!r}, and {len(shapes)} of network "
-            f"{trainer.network.name!r} were expected. Received: {path}"
+            f"The checkpoint is of another run: expected the same {' and '.join(differ)}. "
+            f"Received: path={path}"
         )
+    values = [arrays.get(_key(number)) for number in range(len(targets))]
+    _check_arrays(arrays, values, targets, head, trainer, path)
+    epoch, history = _checked_progress(head, path)
     for variable, value in zip(targets, values, strict=True):
         variable.assign(value)
-    return head["epoch"], head["history"]
+    return epoch, history
 
 
-def restore_newest(directory, trainer):
-    """Restores the newest readable checkpoint of a directory.
+def restore_newest(directory, trainer, *, run=None):
+    """Restore the newest usable checkpoint of a directory.
 
     Args:
         directory: of the checkpoints.
         trainer: compiled `RobustTrainer`.
+        run: dict of str, as of `save`.
 
     Returns:
         `(epoch, history)`; `(0, {})` where there is no checkpoint yet.
@@ -121,10 +142,61 @@ def restore_newest(directory, trainer):
     problem = None
     for path in reversed(listed(directory)):
         try:
-            return restore(path, trainer)
+            return restore(path, trainer, run=run)
         except ValueError as error:
             warnings.warn(f"{error} The one before it is tried.", stacklevel=2)
             problem = error
     if problem is not None:
         raise problem
     return 0, {}
+
+
+def _dtype(variable):
+    return np.dtype(keras.backend.standardize_dtype(variable.dtype))
+
+
+def _key(number):
+    return f"v{number:05d}"
+
+
+def _check_arrays(arrays, values, targets, head, trainer, path):
+    shapes = [list(v.shape) for v in targets]
+    found = [None if value is None else list(value.shape) for value in values]
+    if found != shapes or head["shapes"] != shapes or len(arrays) != len(targets):
+        raise ValueError(
+            f"The checkpoint is of another network or optimizer, or damaged: it holds {len(arrays)} "
+            f"arrays of network {head['network']!r}, and {len(shapes)} of given shapes of network "
+            f"{trainer.network.name!r} were expected. Received: path={path}"
+        )
+    for variable, value in zip(targets, values, strict=True):
+        kind = _dtype(variable).kind
+        # Backends differ in the integers of generators, so a kind is asked for and not a type.
+        if (value.dtype.kind in "iu") != (kind in "iu") or value.dtype.kind not in "fiub":
+            raise ValueError(
+                f"The checkpoint is damaged: expected {variable.path} as {_dtype(variable)}. "
+                f"Received: {value.dtype} in path={path}"
+            )
+        if not np.isfinite(value).all():
+            raise ValueError(
+                f"The checkpoint must be finite: expected finite numbers in {variable.path}. "
+                f"Received: {value[~np.isfinite(value)].flat[0]} in path={path}"
+            )
+
+
+def _checked_progress(head, path):
+    """Return the epochs that are done and the history, with NaN where JSON had to say null."""
+    epoch, history = head["epoch"], head["history"]
+    named = _NAME.fullmatch(path.name)
+    columns_fit = all(
+        isinstance(column, list)
+        and len(column) <= epoch
+        and all(value is None or type(value) in (int, float) for value in column)
+        for column in history.values()
+    )
+    if epoch < 1 or not columns_fit or (named and int(named[1]) != epoch):
+        raise ValueError(
+            "The checkpoint is damaged: expected the epoch of its name, and a history of as many "
+            f"epochs. Received: epoch={epoch}, path={path}"
+        )
+    nan = float("nan")
+    return epoch, {k: [nan if v is None else v for v in column] for k, column in history.items()}

@@ -1,6 +1,7 @@
 """A whole training run from a recipe: data, network, fit, files."""
 
 import dataclasses
+import hashlib
 import importlib.util
 import json
 import pathlib
@@ -12,18 +13,25 @@ import numpy as np
 from keras import ops
 
 from sharedkeras import backend, data
-from sharedkeras.files import save_network, write_atomically
+from sharedkeras.files import (
+    locked,
+    read_json,
+    remove_litter,
+    save_network,
+    vacant,
+    write_atomically,
+)
 from sharedkeras.losses import cross_entropy
 from sharedkeras.models import FrozenClassifier
 from sharedkeras.models.classifiers.gradients import input_gradient
 from sharedkeras.training import callbacks, checkpoint
-from sharedkeras.training.schedules import StepDecay
+from sharedkeras.training.divergence import StopWhenDiverged
 from sharedkeras.training.trainer import RobustTrainer
 from sharedkeras.version import __version__
 
 _FORMAT = "sharedkeras-run/1"
 _MOMENTUM = 0.9
-_PROBE = 16  # Images timed to estimate a run's length.
+_PROBE = 16  # Images timed to estimate a run's length, and looked at for divergence.
 
 
 class Run(NamedTuple):
@@ -61,12 +69,7 @@ def open_run(run_dir, recipe, *, resume):
     config = run_dir / "config.json"
     mine = dataclasses.asdict(recipe)
     if config.exists():
-        try:
-            theirs = json.loads(config.read_text())["recipe"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{config} is damaged: {error!r}. Remove it or name another directory."
-            ) from error
+        theirs = read_json(config, what="the config.json of a run", entries={"recipe": dict})["recipe"]
         mine = json.loads(json.dumps(mine))
         different = sorted(k for k in {*mine, *theirs} if mine.get(k) != theirs.get(k))
         if different:
@@ -83,7 +86,7 @@ def open_run(run_dir, recipe, *, resume):
         return run_dir
     if resume:
         raise FileNotFoundError(f"There is no run to resume. Received: run_dir={run_dir}")
-    if run_dir.exists() and any(run_dir.iterdir()):
+    if not vacant(run_dir):
         raise FileExistsError(
             f"The run directory is not empty and holds no run. Received: run_dir={run_dir}"
         )
@@ -99,8 +102,35 @@ def open_run(run_dir, recipe, *, resume):
             "backend": backend.version(),
         },
     }
-    write_atomically(config, json.dumps(values, indent=1))
+    with locked(run_dir):
+        if config.exists():  # Another process was faster.
+            raise FileExistsError(
+                f"Another run has just begun there. Name another directory. Received: run_dir={run_dir}"
+            )
+        write_atomically(config, json.dumps(values, indent=1))
     return run_dir
+
+
+def identify(recipe, x, y):
+    """Return what tells a run from others, for its checkpoints.
+
+    Args:
+        recipe: `Recipe`.
+        x: training images.
+        y: their labels.
+
+    Returns:
+        Dict with the digests of `"recipe"` and `"data"`.
+    """
+    text = json.dumps(dataclasses.asdict(recipe), sort_keys=True).encode()
+    data_digest = hashlib.blake2b(digest_size=16)
+    for array in (x, y):
+        data_digest.update(repr((array.shape, str(array.dtype))).encode())
+        data_digest.update(np.ascontiguousarray(array).data)
+    return {
+        "recipe": hashlib.blake2b(text, digest_size=16).hexdigest(),
+        "data": data_digest.hexdigest(),
+    }
 
 
 def prepare(recipe, *, steps_per_epoch):
@@ -120,8 +150,10 @@ def prepare(recipe, *, steps_per_epoch):
         seed=recipe.seed,
         weight_decay=recipe.weight_decay,
         augment=recipe.make_augment(),
+        curriculum=recipe.make_curriculum(),
+        ema_decay=recipe.ema_decay,
     )
-    rate = StepDecay(recipe.learning_rate, recipe.drops, steps_per_epoch=steps_per_epoch)
+    rate = recipe.make_learning_rate(steps_per_epoch=steps_per_epoch)
     if recipe.optimizer == "sgd":
         # Keras scales the velocity by the rate, PyTorch the update: they differ only in the few updates
         # after the rate drops, when Keras's velocity still has its old size.
@@ -133,7 +165,7 @@ def prepare(recipe, *, steps_per_epoch):
     return trainer
 
 
-def estimate_seconds(network, recipe, examples, updates=None):
+def estimate_seconds(network, recipe, examples, updates=None, start=0):
     """Estimates a run's length from the time of one input gradient on this machine.
 
     Args:
@@ -141,6 +173,7 @@ def estimate_seconds(network, recipe, examples, updates=None):
         recipe: `Recipe`.
         examples: int, training images.
         updates: int or None, updates if the run is cut short.
+        start: int, epochs that are done.
 
     Returns:
         Seconds, float; good to a factor of two.
@@ -157,12 +190,13 @@ def estimate_seconds(network, recipe, examples, updates=None):
         began = time.perf_counter()
         ops.convert_to_numpy(classifier.apply("probe", gradient, *arguments, classifier.state))
     unit = (time.perf_counter() - began) / _PROBE
-    views = 1 if recipe.objective == "standard" else 2
-    # A train step's pass with weight gradients costs about 1.7 input gradients for each view.
-    per_image = unit * (recipe.attack_steps + 1.7 * views)
-    images = examples * recipe.epochs if updates is None else recipe.batch_size * updates
-    validation = recipe.validation_examples * recipe.epochs if updates is None else 0
-    return images * per_image + validation * unit * max(recipe.attack_steps, 20)
+    curriculum = recipe.make_curriculum()
+    # A train step's passes of two views with weight gradients cost about 3.4 input gradients.
+    if updates is not None:
+        return recipe.batch_size * updates * unit * (curriculum.at(start).gradients + 3.4)
+    gradients = [curriculum.at(epoch).gradients for epoch in range(start, recipe.epochs)]
+    validation = recipe.validation_examples * recipe.make_validation_attack().gradients
+    return unit * sum(examples * (count + 3.4) + validation for count in gradients)
 
 
 def fit(
@@ -198,9 +232,11 @@ def fit(
         `Run`.
 
     Raises:
-        FileExistsError: if the directory holds another run, or this one and `resume` is False.
+        DivergedError: if a loss or a weight is not finite; what the epochs before have left stays.
+        FileExistsError: if the directory holds another run, this one and `resume` is False, or another
+            process works in it.
         FileNotFoundError: if the data or the run to resume is not there.
-        ValueError: if a checkpoint is damaged or of another network.
+        ValueError: if a checkpoint is damaged, or of another network or run.
     """
     if max_steps is not None and max_steps < 1:
         raise ValueError(f"`max_steps` must be at least 1. Received: max_steps={max_steps}")
@@ -208,21 +244,44 @@ def fit(
     train = data.load(recipe.dataset, "train", **source)
     held_out = data.load(recipe.dataset, "validation", **source) if recipe.validation_size else None
     run_dir = open_run(run_dir, recipe, resume=resume)
+    with locked(run_dir):
+        return _fit(
+            recipe,
+            run_dir,
+            train,
+            held_out,
+            resume=resume,
+            max_steps=max_steps,
+            deterministic=deterministic,
+            announce=announce,
+            verbose=verbose,
+        )
+
+
+def _fit(recipe, run_dir, train, held_out, *, resume, max_steps, deterministic, announce, verbose):
+    """Train in a directory that is held; `fit` says what that leaves."""
+    for directory in (run_dir, run_dir / "checkpoints"):
+        remove_litter(directory)
+    identity = identify(recipe, train.x, train.y)
     if deterministic:
         backend.deterministic()
     batches = data.Batches(train.x, train.y, recipe.batch_size, seed=recipe.seed, drop_remainder=True)
     trainer = prepare(recipe, steps_per_epoch=len(batches))
-    start, history = checkpoint.restore_newest(run_dir / "checkpoints", trainer) if resume else (0, {})
+    start, history = 0, {}
+    if resume:
+        start, history = checkpoint.restore_newest(run_dir / "checkpoints", trainer, run=identity)
     if announce is not None:
         announce(trainer, train, start)
-    keeper = callbacks.Keeper(run_dir, history)
-    before = [callbacks.EpochState(batches)]
+    keeper = callbacks.Keeper(run_dir, history, identity)
+    before = [StopWhenDiverged(train.x[:_PROBE]), callbacks.EpochState(batches)]
+    if trainer.average is not None:
+        before.append(callbacks.SettleAverage(batches))
     if held_out is not None and recipe.validation_examples:
         before.append(
             callbacks.RobustValidation(
                 held_out.x,
                 held_out.y,
-                attack=callbacks.validation_attack(recipe.make_attack()),
+                attack=recipe.make_validation_attack(),
                 batch_size=recipe.batch_size,
                 examples=min(recipe.validation_examples, len(held_out.x)),
             )

@@ -1,4 +1,4 @@
-"""Coefficients and learning rates that change from epoch to epoch."""
+"""Coefficients that change from epoch to epoch."""
 
 import dataclasses
 import math
@@ -57,45 +57,3 @@ class ExponentialRamp:
             epochs: int, the run's length.
         """
         return cls(1e-3, final, 10 * epochs / 120, 100 * epochs / 120)
-
-
-@keras.saving.register_keras_serializable(package="sharedkeras")
-class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """Multiplies the learning rate by a factor at the beginning of given epochs.
-
-    Args:
-        initial: float, the learning rate before the first drop.
-        drops: sequence of ints, epochs counted from 0 at whose beginning the rate drops.
-        factor: float in (0, 1).
-        steps_per_epoch: int, updates an epoch.
-        warmup: int, updates over which the rate rises linearly from zero; 0 for none.
-    """
-
-    def __init__(self, initial, drops, *, factor=0.1, steps_per_epoch, warmup=0):
-        super().__init__()
-        self.initial = initial
-        self.drops = tuple(drops)
-        self.factor = factor
-        self.steps_per_epoch = steps_per_epoch
-        self.warmup = warmup
-
-    def __call__(self, step):
-        """Return the learning rate of an update (scalar tensor)."""
-        step = ops.cast(step, keras.config.floatx())
-        rate = ops.convert_to_tensor(self.initial, dtype=keras.config.floatx())
-        for drop in self.drops:
-            passed = step >= float(drop * self.steps_per_epoch)
-            rate = ops.where(passed, rate * self.factor, rate)
-        if self.warmup:
-            rate = rate * ops.minimum(1.0, (step + 1.0) / self.warmup)
-        return rate
-
-    def get_config(self):
-        """Return the arguments that make an equal schedule."""
-        return {
-            "initial": self.initial,
-            "drops": list(self.drops),
-            "factor": self.factor,
-            "steps_per_epoch": self.steps_per_epoch,
-            "warmup": self.warmup,
-        }

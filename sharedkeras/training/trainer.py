@@ -6,9 +6,13 @@ import keras
 from keras import ops
 
 from sharedkeras import backend
+from sharedkeras.arguments import need_between, need_seed, plain
 from sharedkeras.losses import cross_entropy
 from sharedkeras.math import random
 from sharedkeras.models import FrozenClassifier
+from sharedkeras.training import contract
+from sharedkeras.training.averaging import WeightAverage
+from sharedkeras.training.curriculum import with_attack
 
 
 class RobustTrainer(backend.TrainStep, keras.Model):
@@ -19,28 +23,54 @@ class RobustTrainer(backend.TrainStep, keras.Model):
     training mode, clean first. BatchNorm so sees two batches, and its statistics never see a gradient
     step of the attack. Every term of the loss is logged.
 
+    What goes in is checked: all arrays, or the first batch of a pipeline, before the first update; every
+    other batch by a comparison in the graph, whose outcome is read when the epoch ends.
+
+    The losses of the network's own layers (regularisers, `add_loss`) are added as `keras.Model.fit` adds
+    them; of those that each pass makes anew the mean over the views, so that a penalty counts once.
+
+    Saving the trainer, as `keras.callbacks.ModelCheckpoint` does, saves its network.
+
     All randomness follows from `seed`: the attack's draws are keyed by (seed, update, example), which is
     what makes a resumed run end where an unbroken one does.
 
+    With `ema_decay` an average follows the weights: `average.settle(batches)` puts it into a twin of the
+    network, which is then the one to judge (`judged`).
+
     Args:
-        network: `keras.Model` from `(batch, H, W, C)` images in [0, 1] to `(batch, K)` logits.
+        network: `keras.Model` from `(batch, H, W, C)` images in [0, 1] to `(batch, K)` logits, with
+            weights in full precision; its computation may be in mixed precision.
         objective: an `Objective`.
         seed: int.
         weight_decay: float at least 0; adds `weight_decay / 2 * sum of squares` of all trainable
             variables to the loss, whose gradient is the coupled decay of PyTorch's SGD.
         augment: `augment(x, key, index) -> x`, applied in graph before the attack, or None.
+        curriculum: `Curriculum` of training attacks that replace the objective's own, or None.
+        ema_decay: float in (0, 1), limit of the warmed decay of the weights' average, or None.
 
     Raises:
-        ValueError: if the network has no layer that the objective taps, or a value is out of range.
+        ValueError: if the network has no layer that the objective taps, gives probabilities or has
+            weights in half precision, or a value is out of range.
 
     Reference: X. Yu et al., "Improving Adversarial Robustness by Learning Shared Information", 2022,
         Algorithm 1.
     """
 
-    def __init__(self, network, objective, *, seed=0, weight_decay=0.0, augment=None):
-        super().__init__(name="robust_trainer")
-        if not weight_decay >= 0:
-            raise ValueError(f"`weight_decay` must be at least 0. Received: weight_decay={weight_decay}")
+    def __init__(
+        self,
+        network,
+        objective,
+        *,
+        seed=0,
+        weight_decay=0.0,
+        augment=None,
+        curriculum=None,
+        ema_decay=None,
+    ):
+        # Images reach the network as they are; it has a policy of its own.
+        super().__init__(name="robust_trainer", dtype=contract.full_precision(), autocast=False)
+        need_between(0, None, weight_decay=weight_decay)
+        need_seed(seed=seed)
         layers = {layer.name for layer in network.layers}
         missing = [tap for tap in objective.taps if tap not in layers]
         if missing:
@@ -49,34 +79,167 @@ class RobustTrainer(backend.TrainStep, keras.Model):
                 f"has no {missing}; build it with `latent_dim=...`. "
                 f"Received: network={network.name!r} with layers {sorted(layers)}"
             )
-        view = FrozenClassifier(network)  # What attacks cannot use is refused before any work.
+        view = contract.check_network(network)  # What attacks cannot use is refused before any work.
         if objective.taps and view.output is None:
             raise ValueError(
                 f"{type(objective).__name__} reads the layers {list(objective.taps)}, for which the "
                 "network must be functional. "
                 f"Received: network={network.name!r} of type {type(network).__name__}"
             )
+        if ema_decay is not None and view.output is None:
+            raise ValueError(
+                "The averaged network is a copy, for which the network must be functional. "
+                f"Received: network={network.name!r} of type {type(network).__name__}"
+            )
         self.network = network
         self.objective = objective
-        self.weight_decay = weight_decay
+        self.weight_decay = plain(weight_decay)
         self.augment = augment
-        self.root_seed = seed
-        self._forward = None
+        self.curriculum = curriculum
+        self.root_seed = plain(seed)
+        self.num_classes = view.num_classes
+        self.image_shape = view.input_shape
+        forward = network  # A subclassed network has no graph to tap, only logits.
         if view.output is not None:
             taps = {tap: view.unfolded.get_layer(tap).output for tap in objective.taps}
-            self._forward = keras.Model(view.unfolded.input, {"logits": view.output, **taps})
+            forward = keras.Model(view.unfolded.input, {"logits": view.output, **taps})
+            forward.dtype_policy = view.unfolded.dtype_policy
+        self._passes = _Passes(forward)
         # Keras tracks these lists, so that they are trained, saved and restored with the rest.
         self._objective_layers = list(objective.layers)
         self._objective_variables = list(objective.variables)
-        self.epoch = self.add_weight(
-            shape=(), initializer="zeros", dtype="int32", trainable=False, name="epoch"
-        )
-        self.update = self.add_weight(
-            shape=(), initializer="zeros", dtype="int32", trainable=False, name="update"
-        )
+        self.average = None if ema_decay is None else WeightAverage(network, ema_decay)
+        self._averages = [] if self.average is None else self.average.variables
+        self.epoch = self._counter("epoch")
+        self.update = self._counter("update")
+        self.broken = self._counter("broken", shape=(2,), aggregation="sum")
         self._terms = {name: keras.metrics.Mean(name=name) for name in self._term_names()}
-        self._natural = keras.metrics.Mean(name="accuracy")
+        self._natural = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
         self.built = True
+
+    def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None, **options):
+        """Set the optimizer; the loss is the objective's, and what is logged is its terms.
+
+        Args:
+            optimizer: Keras optimizer or its name. For a network in mixed float16 it is wrapped in
+                `keras.optimizers.LossScaleOptimizer`, as Keras does.
+            loss: refused, as are `loss_weights`, `metrics` and `weighted_metrics`.
+            loss_weights: refused.
+            metrics: refused.
+            **options: further arguments of `keras.Model.compile`.
+
+        Raises:
+            ValueError: if what is refused is given.
+        """
+        given = {
+            "loss": loss,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "weighted_metrics": options.pop("weighted_metrics", None),
+        }
+        for name, value in given.items():
+            if value is not None:
+                raise ValueError(
+                    f"`{name}` is not for the trainer: the loss is the objective's, fit logs it and its "
+                    f"terms, {list(self._terms)}, and evaluate logs 'loss' and 'accuracy'. "
+                    f"Received: {name}={value!r}"
+                )
+        optimizer = keras.optimizers.get(optimizer)
+        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        half = any(layer.compute_dtype == "float16" for layer in contract.layers_of(self.network))
+        if half and not scaled and options.get("auto_scale_loss", True):
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        super().compile(optimizer=optimizer, **options)
+
+    def fit(self, x=None, y=None, *args, **options):
+        """Train on arrays or batches; arguments and result as in `keras.Model.fit`.
+
+        Args:
+            x: `(N, H, W, C)` floats in [0, 1], or a `tf.data.Dataset`, `keras.utils.PyDataset` or
+                generator of batches `(x, y)`.
+            y: `(N,)` integers in 0..K-1, or None with batches.
+            *args: as in `keras.Model.fit`.
+            **options: as in `keras.Model.fit`, without `class_weight` and `sample_weight`.
+
+        Raises:
+            TypeError: if images are not floats or labels no integers.
+            ValueError: if their shapes or values are not those of images and labels; for later batches
+                at the end of the epoch that held them.
+        """
+        options = self._arguments(super().fit, x, y, *args, **options)
+        if options.get("validation_data") is not None:
+            options["validation_data"] = self._checked(*self._pair(options["validation_data"]))
+        ours, theirs = contract.Contract(), options.get("callbacks")
+        if isinstance(theirs, keras.callbacks.CallbackList):
+            theirs.append(ours)
+        else:
+            theirs = [] if theirs is None else keras.tree.flatten(theirs)
+            options["callbacks"] = [ours, *theirs]
+        return super().fit(**options)
+
+    def evaluate(self, x=None, y=None, *args, **options):
+        """Return loss and accuracy without an attack; arguments as in `keras.Model.evaluate`."""
+        if options.get("_use_cached_eval_dataset"):  # Keras's validation in `fit`, checked there.
+            return super().evaluate(x, y, *args, **options)
+        return super().evaluate(**self._arguments(super().evaluate, x, y, *args, **options))
+
+    def train_on_batch(self, x, y, *args, **options):
+        """Make one update; arguments and result as in `keras.Model.train_on_batch`."""
+        return super().train_on_batch(**self._arguments(super().train_on_batch, x, y, *args, **options))
+
+    def save(self, filepath, overwrite=True, zipped=None, **options):
+        """Save the network, which is what is judged and exported."""
+        self.network.save(filepath, overwrite=overwrite, zipped=zipped, **options)
+
+    def save_weights(self, filepath, overwrite=True, **options):
+        """Save the network's weights."""
+        self.network.save_weights(filepath, overwrite=overwrite, **options)
+
+    def load_weights(self, filepath, skip_mismatch=False, **options):
+        """Load the network's weights."""
+        self.network.load_weights(filepath, skip_mismatch=skip_mismatch, **options)
+
+    def _arguments(self, method, *args, **options):
+        """Return by name what a method of Keras is called with, its data checked."""
+        options = contract.arguments(method, *args, **options)
+        weights = ("class_weight", "sample_weight")
+        contract.refuse_weights(**{name: options.pop(name, None) for name in weights})
+        options["x"], options["y"] = self._checked(options.get("x"), options.get("y"))
+        return options
+
+    def _checked(self, x, y):
+        if y is None:
+            (first, labels), x = contract.first_batch(x)
+            first, labels = contract.checked(first, labels, self.image_shape, self.num_classes)
+        else:
+            x, y = first, labels = contract.checked(x, y, self.image_shape, self.num_classes)
+        if self.num_classes is None:
+            self.num_classes = contract.check_output(FrozenClassifier(self.network), first[:8])
+            contract.checked(first, labels, self.image_shape, self.num_classes)
+        return x, y
+
+    @staticmethod
+    def _pair(data):
+        if not isinstance(data, list | tuple):
+            return data, None
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(tuple(data))
+        contract.refuse_weights(sample_weight=weight)
+        return x, y
+
+    @property
+    def judged(self):
+        """The network to judge and keep: that of the average where there is one."""
+        return self.network if self.average is None else self.average.network
+
+    def begin_epoch(self, epoch):
+        """Set the epoch's number, counted from 0, and the training attack that the curriculum names."""
+        self.epoch.assign(epoch)
+        if self.curriculum is None:
+            return
+        attack = self.curriculum.at(epoch)
+        if attack != self.objective.attack:
+            self.objective = with_attack(self.objective, attack)
+            self.make_train_function(force=True)
 
     def craft(self, data):
         """Make the views and targets of one batch; runs inside the train step's graph.
@@ -88,51 +251,67 @@ class RobustTrainer(backend.TrainStep, keras.Model):
             `(views, targets)`.
         """
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
-        if weight is not None:
-            raise ValueError("Sample weights are not supported. Received: sample_weight")
+        contract.refuse_weights(sample_weight=weight)
         targets = dict(y) if isinstance(y, Mapping) else {"label": y}
         targets["label"] = ops.cast(targets["label"], "int32")
         key = random.key(self.root_seed, "train", self.update.value)
         index = targets.get("index")
         if index is None:
-            index = ops.arange(ops.shape(x)[0], dtype="int32")
+            count = ops.shape(x)[0]
+            index = backend.first_example(count) + ops.arange(count, dtype="int32")
             targets["index"] = index
-        x = ops.cast(x, keras.config.floatx())
+        x = ops.cast(x, contract.full_precision())
+        broken = contract.broken(x, targets["label"], self.num_classes)
         if self.augment is not None:
             x = self.augment(x, random.key(key, "augment"), index)
+            broken = ops.maximum(broken, contract.broken(x, targets["label"], self.num_classes))
+        # A label that is no class is told at the end of the epoch, and not by an index that fails here.
+        targets["label"] = ops.clip(targets["label"], 0, self.num_classes - 1)
+        # At most 1, since replicas are added up.
+        self.broken.assign(ops.minimum(self.broken.value + broken, 1))
         classifier = FrozenClassifier(self.network)
         views, targets = self.objective.views(classifier, x, targets, random.key(key, "attack"))
         self.update.assign(self.update.value + 1)
         return {name: ops.stop_gradient(view) for name, view in views.items()}, targets
 
+    def after_update(self):
+        """Let the average follow the weights; runs inside the train step's graph."""
+        if self.average is not None:
+            self.average.update(self.update.value)
+
     def call(self, views, training=False):
         """Run the network on each view, or on plain images for evaluation."""
         if not isinstance(views, Mapping):
-            return self._outputs(views, training)["logits"]
-        return {name: self._outputs(x, training) for name, x in views.items()}
-
-    def _outputs(self, x, training):
-        if self._forward is None:  # A subclassed network has no graph to tap, only logits.
-            return {"logits": self.network(x, training=training)}
-        return self._forward(x, training=training)
+            return self._passes({"plain": views}, training=training)["plain"]["logits"]
+        return self._passes(views, training=training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Compute the objective's loss and keep its terms for the log."""
         if not training:
             label = y["label"] if isinstance(y, Mapping) else y
-            correct = ops.argmax(y_pred, axis=-1) == ops.cast(label, "int32")
-            self._natural.update_state(ops.cast(correct, "float32"))
-            return ops.mean(cross_entropy(label, y_pred))
+            self._natural.update_state(label, y_pred)
+            loss = ops.mean(cross_entropy(label, y_pred)) + sum(map(ops.sum, self.losses))
+            return backend.share_of_replica(loss)
         terms = dict(self.objective.loss(y, y_pred, epoch=self.epoch.value))
         loss = terms.pop("loss")
+        if self.losses:
+            terms["regularization"] = self._own_losses(len(y_pred))
+            loss = loss + terms["regularization"]
         if self.weight_decay:
             squares = [ops.sum(ops.square(v)) for v in self.trainable_variables]
             terms["weight_decay"] = 0.5 * self.weight_decay * sum(squares)
             loss = loss + terms["weight_decay"]
+        count = ops.shape(y["label"])[0]
         for name, value in terms.items():
             if name in self._terms:
-                self._terms[name].update_state(value)
-        return loss
+                self._terms[name].update_state(value, sample_weight=count)
+        return backend.share_of_replica(loss)
+
+    def _own_losses(self, views):
+        # Those of the weights are listed once, those of a call once for each view.
+        regularized = [v for v in self.trainable_variables if v.regularizer]
+        weights = sum(v.regularizer(ops.convert_to_tensor(v)) for v in regularized)
+        return (sum(map(ops.sum, self.losses)) + (views - 1) * weights) / views
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Return the loss and its terms in training, the loss and the accuracy in evaluation."""
@@ -141,4 +320,40 @@ class RobustTrainer(backend.TrainStep, keras.Model):
 
     def _term_names(self):
         decay = ("weight_decay",) if self.weight_decay else ()
-        return (*getattr(self.objective, "terms", ()), *decay)
+        own = ("regularization",) if self._has_regularizers() else ()
+        return (*getattr(self.objective, "terms", ()), *own, *decay)
+
+    def _has_regularizers(self):
+        layers = contract.layers_of(self.network)
+        return any(v.regularizer for v in self.network.trainable_variables) or any(
+            layer.activity_regularizer for layer in layers
+        )
+
+    def _counter(self, name, shape=(), aggregation="only_first_replica"):
+        return self.add_weight(
+            shape=shape,
+            initializer="zeros",
+            dtype="int32",
+            trainable=False,
+            aggregation=aggregation,
+            name=name,
+        )
+
+
+class _Passes(keras.layers.Layer):
+    """Runs the network on all views within one call, since each call begins a new list of losses."""
+
+    def __init__(self, forward):
+        super().__init__(name="passes", dtype=contract.full_precision(), autocast=False)
+        self.forward = forward
+        self.built = True
+
+    def call(self, views, training=False):
+        return {name: self._outputs(x, training) for name, x in views.items()}
+
+    def _outputs(self, x, training):
+        outputs = self.forward(x, training=training)
+        if not isinstance(outputs, Mapping):
+            outputs = {"logits": outputs}
+        # Losses are computed in full precision, whatever the network's policy.
+        return keras.tree.map_structure(lambda t: ops.cast(t, contract.full_precision()), outputs)

@@ -85,12 +85,41 @@ def test_evaluate_a_run(trained, tmp_path):
     assert json.loads((tmp_path / "report.json").read_text())["n"] == 10
 
 
+def test_train_another_objective_with_options(tmp_path):
+    said = run(
+        "train",
+        *QUICK,
+        "--objective=trades",
+        "--beta=2",
+        "--label_smoothing=0.1",
+        "--stage=0.5:steps=2,step_size=0.1",
+        "--schedule=one-cycle",
+        "--schedule_options=rise=0.3",
+        "--ema_decay=0.99",
+        "--eval_examples=0",
+        "--noexport",
+        f"--run_dir={tmp_path / 'run'}",
+    )
+    recipe = json.loads((tmp_path / "run" / "config.json").read_text())["recipe"]
+    assert recipe["objective"] == "trades"
+    assert recipe["objective_options"] == {"beta": 2, "label_smoothing": 0.1}
+    assert recipe["attack_options"] == {"step_size": 0.075, "steps": 1}
+    assert recipe["curriculum"] == [[0.5, {"steps": 2, "step_size": 0.1}]]
+    assert recipe["schedule"] == "one-cycle"
+    assert recipe["schedule_options"] == {"rise": 0.3}
+    assert recipe["ema_decay"] == 0.99
+    assert recipe["latent"] is False
+    assert "from epoch 3: PGD" in said
+    assert "random_start='gaussian'" in said
+
+
 @pytest.mark.parametrize(
     ("app", "flags", "words"),
     [
         ("train", ["--model=resnet19"], "resnet18"),
         ("train", ["--epsilon=-0.1"], "epsilon"),
         ("train", ["--attacks=magic"], "Unknown attack"),
+        ("train", ["--objective_options=alfa=1"], "label_smoothing"),
         ("train", ["--run_dir=/nonexistent/x", "--resume"], "resume"),
         ("evaluate", ["--network=nowhere", "--dataset=mnist-mini"], "No run directory"),
     ],

@@ -50,6 +50,7 @@ def robust(result):
     return ~ops.convert_to_numpy(result.success)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize(("name", "norm", "loss"), [run[:3] for run in RUNS])
 def test_verdicts_of_an_extract(classifiers, extract, name, norm, loss):
     """12 images each, chosen so that some break under one loss or norm only."""

@@ -13,6 +13,7 @@ from sharedkeras.models import FrozenClassifier
 networks = pytest.importorskip("support.golden", reason="needs the reference networks")
 
 
+@pytest.mark.numeric
 def test_tiny_resnet(golden):
     """14 images, three targets: enough for those that break, and no fewer withstand all nine."""
     data = np.load(golden / "fab_m2.npz")

@@ -9,6 +9,7 @@ from keras import ops
 from support.golden import M1, M2, images
 
 from sharedkeras import attacks, losses
+from sharedkeras.attacks import registry
 from sharedkeras.models import FrozenClassifier
 
 SIZE = {
@@ -125,6 +126,26 @@ def test_epsilon_per_example(classifier, batch):
     assert np.all(SIZE["linf"](adv - x) <= epsilon + 1e-6)
 
 
+def test_steps_without_a_size_reach_across_each_examples_ball():
+    weights = np.random.default_rng(0).normal(size=16).astype("float32")
+    x, y = np.full((2, 4, 4, 1), 0.5, "float32"), np.zeros(2, "int32")
+    epsilon = np.array([0.1, 0.2], "float32")
+    attack = attacks.PGD(step_size=None, steps=5, random_start=None)
+
+    def moved(steps):
+        few = dataclasses.replace(attack, steps=steps, step_size=None)
+        return np.abs(numpy(few(linear(weights), x, y, seed=0, epsilon=epsilon)) - x).max(axis=(1, 2, 3))
+
+    np.testing.assert_allclose(moved(5), epsilon, rtol=1e-5)
+    # One step of 2.5 epsilon is projected; of five, each goes half an epsilon.
+    np.testing.assert_allclose(moved(1), epsilon, rtol=1e-5)
+    trace = attack.run(linear(weights), x, y, seed=0, epsilon=epsilon, trace=True).trace["loss"]
+    gains = np.diff(np.log(np.expm1(numpy(trace))), axis=0)
+    # The logits' difference, 2 w . d, grows by 2 |w|_1 epsilon / 2 a step until the edge is reached.
+    expected = np.abs(weights).sum() * np.stack([epsilon, epsilon, 0 * epsilon, 0 * epsilon])
+    np.testing.assert_allclose(gains, expected, rtol=1e-3, atol=1e-4)
+
+
 def test_restarts_only_help(classifier, batch):
     x, y = batch
     weak = attacks.PGD(epsilon=0.02, step_size=0.005, steps=2)
@@ -196,6 +217,20 @@ def test_agrees_with_torchattacks(golden, name, build, steps):
 def test_bad_arguments(arguments):
     with pytest.raises(ValueError, match="Received"):
         attacks.PGD(**arguments)
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_training_attacks_say_what_they_cost(classifier, batch, name):
+    x, y = batch
+    attack = registry.get(name)(epsilon=0.05)
+    queries = numpy(attack.run(classifier, x, y, seed=0).queries)
+    # One forward pass for each gradient, and one to see what came out.
+    np.testing.assert_array_equal(queries, attack.gradients + 1)
+
+
+def test_unknown_training_attack():
+    with pytest.raises(ValueError, match="n-fgsm"):
+        registry.get("nothing")
 
 
 def test_fgsm_refuses_a_negative_epsilon():

@@ -218,6 +218,7 @@ def test_default_guides_are_the_other_half(classifier, batch):
     np.testing.assert_allclose(numpy(alike), numpy(plain), atol=1e-6)
 
 
+@pytest.mark.numeric
 def test_epsilon_per_example_and_start(classifier, batch):
     x, y, guide = batch
     epsilon = np.linspace(0.01, 0.1, 9).astype("float32")
@@ -227,8 +228,15 @@ def test_epsilon_per_example_and_start(classifier, batch):
     np.testing.assert_allclose(size, epsilon, rtol=0.1)
     long = dataclasses.replace(ATTACK, steps=40)
     solved = long.run(classifier, x, y, guide=guide, seed=0)
-    more = ATTACK.run(classifier, x, y, guide=guide, seed=0, start=solved.adversarial)
-    assert np.all(numpy(more.best_loss) >= numpy(solved.best_loss))
+    results = [
+        solved,
+        ATTACK.run(classifier, x, y, guide=guide, seed=0, start=solved.adversarial),
+        ATTACK.run(classifier, x, y, guide=guide, seed=0),
+    ]
+    least, after, without = (np.sqrt(-numpy(r.best_loss)) for r in results)
+    # Batches of other sizes round the activations, of size 1, a little differently.
+    assert np.all(after <= least + 1e-6)
+    assert np.all(without >= least + 1e-4)
 
 
 def test_latent_means_the_mean_and_noise_is_held_still(batch):

@@ -17,7 +17,7 @@ MAY = {
     "backend": set(),
     "math": {"backend"},
     "data": {"math"},
-    "layers": {"math"},
+    "layers": {"backend", "math"},
     "losses": {"math"},
     "models": {"backend", "math", "layers", "losses", "data"},
     "attacks": {"backend", "math", "losses", "models", "data"},

@@ -148,7 +148,7 @@ class TestNpz:
         [
             ({"x_train": np.zeros((20, 28, 28, 1), "float32")}, "uint8"),
             ({"x_train": np.zeros((20, 784), "uint8")}, "uint8 images"),
-            ({"x_train": None}, r"without \['x_train'\]"),
+            ({"x_train": None}, r"\['x_train'\] are missing"),
             ({"y_train": np.zeros(19, int)}, "20 integers"),
             ({"y_train": np.zeros(20)}, "20 integers"),
             ({"y_train": np.full(20, 10)}, "from 0 on"),
@@ -167,12 +167,12 @@ class TestNpz:
 
     def test_not_an_archive(self, tmp_path):
         (tmp_path / "bad.npz").write_bytes(b"nothing of the kind")
-        with pytest.raises(ValueError, match=r"not an \.npz archive"):
+        with pytest.raises(ValueError, match=r"an \.npz archive.*bad\.npz"):
             data.load(tmp_path / "bad.npz", "train")
 
     def test_pickled_objects_are_refused(self, tmp_path):
         write_npz(tmp_path / "bad.npz", y_train=np.array([object()] * 20))
-        with pytest.raises(ValueError, match="allow_pickle"):
+        with pytest.raises(ValueError, match="holds object"):
             data.load(tmp_path / "bad.npz", "train")
 
     def test_absent(self, tmp_path):

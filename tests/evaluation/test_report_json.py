@@ -101,7 +101,7 @@ def test_a_truncated_file_is_refused(tmp_path, share):
     make(50).to_json(path)
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
-    with pytest.raises(ValueError, match=r"complete JSON[\s\S]*Received: path="):
+    with pytest.raises(ValueError, match=r"Not a usable report: .*Received: path="):
         Report.from_json(path)
 
 
@@ -110,15 +110,15 @@ def test_a_truncated_file_is_refused(tmp_path, share):
     [
         (lambda t: t.update(format="sharedkeras-report/2"), "format"),
         (lambda t: t.pop("format"), "format"),
-        (lambda t: t.pop("flags"), "lacks the entry 'flags'"),
-        (lambda t: t.pop("robust"), "lacks the entry 'robust'"),
+        (lambda t: t.pop("flags"), "expected an entry 'flags'"),
+        (lambda t: t.pop("robust"), "expected an entry 'robust'"),
         (lambda t: t.update(n=5000), "5000"),
         (lambda t: t.update(n=t["n"] - 1), "contradicts|entry for each"),
-        (lambda t: t.update(n="many"), "not of the kind"),
+        (lambda t: t.update(n="many"), "expected 'n' to be an integer"),
         (lambda t: t.update(robust=0.99), "`robust` contradicts"),
         (lambda t: t.update(verdict="trustworthy"), "`verdict` contradicts"),
         (lambda t: t["flags"].update(pgd20="!!"), "Not a usable report"),
-        (lambda t: t.update(flags=[]), "not of the kind"),
+        (lambda t: t.update(flags=[]), "expected 'flags' to be an object"),
         (lambda t: t.update(settings=3), "Not a usable report"),
         (lambda t: t.update(seconds=None), "Not a usable report"),
         (lambda t: t.update(labels={"dtype": "O", "base64": ""}), "Not a usable report"),
@@ -136,7 +136,7 @@ def test_a_wrong_file_is_refused(tmp_path, change, message):
 
 def test_a_list_is_no_report(tmp_path):
     (tmp_path / "report.json").write_text("[1, 2]")
-    with pytest.raises(ValueError, match="format='list'"):
+    with pytest.raises(ValueError, match="expected an object, and it holds an array"):
         Report.from_json(tmp_path / "report.json")
 
 

@@ -103,6 +103,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_fault_has_its_findings(fault):
     arguments, expected = FAULTS[fault]
@@ -128,6 +129,7 @@ def test_one_example(fault):
     assert codes == expected - {"zero-gradient"}
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize(("name", "make_reference"), [("M1", M1), ("M2", M2)])
 def test_reference_networks_have_no_fault(name, make_reference):
     x, y = images(name)
@@ -190,6 +192,36 @@ def test_callables_are_checked_without_gradients():
     assert codes(lambda x: np.ones((len(x), 4))) == {"constant-network"}
     assert codes(lambda x: plain(np.rint(x * 3) / 3)) == {"quantised-input"}
     assert sanity.check(plain, *_labelled(plain), epsilon=0.1) == ()
+
+
+@pytest.mark.numeric
+@pytest.mark.parametrize("least", [0.0, 1e-38, 1e-12])
+@pytest.mark.parametrize("count", [4, 24])
+def test_what_a_softmax_has_flattened_is_no_step_of_the_input(least, count):
+    """`least` is the smallest number that an exponential gives, which differs between CPUs."""
+    weights = np.random.default_rng(0).normal(size=(70, 4))
+    weights -= weights.mean(axis=0)  # so that images of all classes are among any few
+
+    def flat(x):
+        z = 1e5 * x.reshape(len(x), -1).astype("float64") @ weights
+        p = np.exp(z - z.max(axis=1, keepdims=True))
+        return np.maximum(p / p.sum(axis=1, keepdims=True), least).astype("float32")
+
+    x = np.random.default_rng(0).random((count, *SHAPE)).astype("float32")
+    y = flat(x).argmax(axis=1)
+    found = {f.code for f in sanity.before(CallableClassifier(flat), x, y)}
+    assert found == {"probabilities"}
+
+
+def test_equal_images_are_no_saturation():
+    weights = np.random.default_rng(0).normal(size=(70, 4))
+    x = np.repeat(np.random.default_rng(0).random((1, *SHAPE)).astype("float32"), 5, axis=0)
+
+    def stepped(x):
+        return np.rint(x * 3).reshape(len(x), -1) @ weights
+
+    found = sanity.before(CallableClassifier(stepped), x, stepped(x).argmax(axis=1))
+    assert {f.code for f in found} == {"quantised-input"}
 
 
 def _labelled(function):

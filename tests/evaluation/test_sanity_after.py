@@ -1,5 +1,7 @@
 """The checks of an outcome: pure functions of a report, here made by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -84,6 +86,17 @@ def test_transferred_images_must_break_nothing_new():
     finding = found(made)["transfer-stronger"]
     assert (finding.severity, "broke 3 of 1000" in finding.message) == ("warning", True)
     assert found(report(attacks, [standing((0, 400)), standing((397, 402))])) == {}
+
+
+def test_reports_from_before_roles_are_read_as_ever():
+    pgd = {"pgd20": PGD20, "pgd40": PGD40, "apgd-ce": CE, "fab-t": FABT, "square": SQUARE}
+    flags = [standing((7, 300)), standing((0, 299)), standing((0, 400)), standing((0, 420))]
+    made = report(pgd, [*flags, standing((0, 100), (500, 900))])
+    assert set(found(made)) == {"pgd-gap", "square-stronger"}
+    old = {name: {**entry} for name, entry in made.settings["attacks"].items()}
+    for entry in old.values():
+        del entry["role"]
+    assert sanity.after(dataclasses.replace(made, settings={"attacks": old})) == sanity.after(made)
 
 
 def test_pgd_far_above_autoattack():

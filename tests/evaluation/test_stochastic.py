@@ -173,7 +173,7 @@ def test_the_rand_version_runs(network, data):
         ({"batch_size": 0}, "batch_size"),
         ({"attacks": None}, "custom"),
         ({"version": "rand"}, "custom"),
-        ({"attacks": {}}, "must map"),
+        ({"attacks": {}}, "at least one attack"),
         ({"attacks": {"clean": PGD5}}, "must map"),
     ],
 )

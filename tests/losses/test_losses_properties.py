@@ -32,6 +32,13 @@ def test_cross_entropy(labels, logits):
     np.testing.assert_allclose(numpy(losses.cross_entropy(labels, logits)), expected, rtol=1e-5)
 
 
+def test_label_smoothing_is_the_cross_entropy_of_smoothed_labels(labels, logits):
+    smoothed = 0.9 * np.eye(5)[labels] + 0.1 / 5
+    expected = -np.sum(smoothed * np.log(softmax(logits)), axis=1)
+    value = numpy(losses.cross_entropy(labels, logits, smoothing=0.1))
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
 def test_cross_entropy_of_huge_logits_is_finite():
     z = np.array([[1e4, -1e4], [-1e4, 1e4]], "float32")
     np.testing.assert_allclose(numpy(losses.cross_entropy([0, 0], z)), [0, 2e4], rtol=1e-6)
@@ -42,6 +49,22 @@ def test_margin_is_positive_exactly_where_misclassified(labels, logits):
     value = numpy(losses.margin(labels, logits))
     np.testing.assert_allclose(value, expected, rtol=1e-5)
     assert np.array_equal(value > 0, logits.argmax(1) != labels)
+
+
+def test_soft_margin_smooths_the_margin(labels, logits):
+    others = [np.delete(z, y).astype("float64") for z, y in zip(logits, labels, strict=True)]
+    expected = np.log(np.sum(np.exp(others), axis=1)) - logits[np.arange(12), labels]
+    np.testing.assert_allclose(numpy(losses.soft_margin(labels, logits)), expected, rtol=1e-5, atol=1e-6)
+    sharp = numpy(losses.soft_margin(labels, 100 * logits)) / 100
+    np.testing.assert_allclose(sharp, numpy(losses.margin(labels, logits)), atol=np.log(4) / 100)
+
+
+def test_log_complement_is_exact_where_the_class_has_all_the_probability(labels, logits):
+    probability = softmax(logits)[np.arange(12), labels]
+    expected = np.log1p(-probability)
+    np.testing.assert_allclose(numpy(losses.log_complement(labels, logits)), expected, rtol=1e-4)
+    z = np.array([[50.0, 0.0, 0.0]], "float32")
+    assert numpy(losses.log_complement([0], z))[0] == pytest.approx(np.log(2) - 50, rel=1e-6)
 
 
 def test_dlr_ignores_scale(labels, logits):
@@ -128,3 +151,27 @@ def test_unknown_loss_lists_the_known_ones():
 def test_losses_keep_the_dtype(labels, logits):
     for fn in (losses.cross_entropy, losses.margin, losses.dlr):
         assert keras.backend.standardize_dtype(fn(labels, logits).dtype) == "float32"
+
+
+HALF_LOSSES = {
+    "cross_entropy": lambda z: losses.cross_entropy(np.array([0, 1, 2]), z),
+    "cross_entropy by name": lambda z: losses.cross_entropy(y=np.array([0, 1, 2]), logits=z),
+    "margin": lambda z: losses.margin(np.array([0, 1, 2]), z),
+    "dlr": lambda z: losses.dlr(np.array([0, 1, 2]), z),
+    "dlr_targeted": lambda z: losses.dlr_targeted(np.array([0, 1, 2]), np.array([1, 2, 3]), z),
+    "kl_categorical": lambda z: losses.kl_categorical(z, 0.5 * z),
+    "symmetrised_kl_categorical": lambda z: losses.symmetrised_kl_categorical(z, 0.5 * z),
+    "symmetrised_kl_gaussian": lambda z: losses.symmetrised_kl_gaussian(z, z * z + 1, 2 * z, z * z + 2),
+    "hsic": lambda z: losses.hsic(z, z, 2),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", HALF_LOSSES)
+def test_half_precision_is_computed_in_full(name, dtype):
+    # Sixteenths and their multiples are exact in both types.
+    logits = np.array([[8, 7, 1, 0.5], [1, 6, 2, 3], [0.25, 1, 12, 4]], "float32")
+    half = HALF_LOSSES[name](ops.cast(logits, dtype))
+    assert keras.backend.standardize_dtype(half.dtype) == "float32"
+    expected = ops.convert_to_numpy(HALF_LOSSES[name](ops.convert_to_tensor(logits)))
+    np.testing.assert_allclose(ops.convert_to_numpy(half), expected, rtol=1e-6)

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from support.gradients import value_and_grads
 
-from sharedkeras import backend, losses
+from sharedkeras import losses
 
 FLOATS = ["float32", "float64"]
 CLOSE = {"float32": 1e-5, "float64": 1e-9}
@@ -27,25 +28,6 @@ def wide_numbers(request):
 @pytest.fixture(scope="module")
 def reference(golden_losses):
     return golden_losses
-
-
-def value_and_grads(fn, arguments, dtype):
-    arguments = [ops.convert_to_tensor(a.astype(dtype)) for a in arguments]
-
-    def run(*arguments):
-        grads = []
-        for i in range(len(arguments)):
-
-            def one(x, i=i):
-                return fn(*arguments[:i], x, *arguments[i + 1 :]), ()
-
-            (value, _), grad = backend.value_and_grad(one, arguments[i])
-            grads.append(grad)
-        return value, grads
-
-    value, grads = backend.compile(run)(*arguments)
-    assert all(keras.backend.standardize_dtype(g.dtype) == dtype for g in grads)
-    return float(ops.convert_to_numpy(value)), [ops.convert_to_numpy(g) for g in grads]
 
 
 def check(value, grads, expected_value, expected_grads, dtype):

@@ -15,7 +15,11 @@ NORMS = ("linf", "l2", "l1")
 
 @functools.cache
 def compiled(norm):
-    return backend.compile(lambda t, w, b: projections.get(norm)(t, w, projections.excess(t, w, b)))
+    def project(t, w, b):
+        excess = ops.sum(ops.reshape(t * w, (ops.shape(t)[0], -1)), axis=1) - b
+        return projections.get(norm)(t, w, excess)
+
+    return backend.compile(project)
 
 
 def move(norm, t, w, b, dtype="float32"):

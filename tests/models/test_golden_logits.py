@@ -8,6 +8,7 @@ from support.golden import M1, M2, clean_logits, images
 from sharedkeras.models import FrozenClassifier
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize(("name", "build"), [("M1", M1), ("M2", M2)])
 def test_logits(name, build):
     x, _ = images(name)

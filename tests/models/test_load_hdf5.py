@@ -85,11 +85,22 @@ def other_layers(path):
         file.attrs["model_config"] = file.attrs["model_config"].replace("Dense", "Danse")
 
 
+def not_finite(path):
+    network = plain()
+    network.set_weights([np.full_like(w, np.nan) for w in network.get_weights()])
+    network.save(path)
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
-    [(weights_only, "weights only"), (cut_off, "damaged"), (other_layers, "cannot be read.*Danse")],
+    [
+        (weights_only, "weights only"),
+        (cut_off, "damaged"),
+        (other_layers, "cannot be read.*Danse"),
+        (not_finite, "must be finite"),
+    ],
 )
 def test_what_is_wrong_is_said(damage, words, tmp_path):
     damage(tmp_path / "my.h5")
-    with pytest.raises(ValueError, match=rf"(?s){words}.*Received: path=.*my\.h5"):
+    with pytest.raises(ValueError, match=rf"(?s){words}.*Received: .*path=.*my\.h5"):
         load_network(tmp_path / "my.h5")

@@ -43,8 +43,7 @@ def registered(monkeypatch):
 
 def test_two_steps_of_a_registered_objective(registered, tmp_path):
     recipe = dataclasses.replace(
-        recipes.get("quickstart"),
-        objective="both-views",
+        recipes.get("quickstart").with_objective("both-views"),
         latent=False,
         batch_size=50,
         validation_size=9900,

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from keras import ops
 
-from sharedkeras import models, recipes, training
+from sharedkeras import attacks, models, objectives, recipes, training
 from sharedkeras.training import checkpoint
 from sharedkeras.training.run import open_run, prepare
 
 TINY = dataclasses.replace(
     recipes.get("quickstart"),
     epochs=3,
-    attack_steps=1,
+    attack_options={"step_size": 0.075, "steps": 1},
     validation_size=9400,
     validation_examples=20,
     batch_size=50,
@@ -41,7 +41,7 @@ def test_files_of_a_run(unbroken):
     assert {"config.json", "metrics.csv", "checkpoints", "best.keras", "last.keras"} <= names
     config = json.loads((unbroken.run_dir / "config.json").read_text())
     assert config["dataset"] == "mnist-mini"
-    assert config["recipe"]["attack_steps"] == 1
+    assert config["recipe"]["attack_options"]["steps"] == 1
     rows = (unbroken.run_dir / "metrics.csv").read_text().splitlines()
     assert len(rows) == 4
     columns = set(rows[0].split(","))
@@ -78,7 +78,9 @@ def test_learning_rate_drops(unbroken):
     np.testing.assert_allclose(rates, [1, 1, 0.1, 0.1, 0.01, 0.01], rtol=1e-5)
 
 
-def test_stopped_after_an_epoch_and_resumed_ends_the_same(unbroken, tmp_path):
+def stopped_and_resumed(recipe, run_dir):
+    """Trains, dies once the second epoch's checkpoint is written, and goes on."""
+
     class Stop(Exception):
         pass
 
@@ -93,17 +95,42 @@ def test_stopped_after_an_epoch_and_resumed_ends_the_same(unbroken, tmp_path):
     checkpoint.save = save_and_die
     try:
         with pytest.raises(Stop):
-            training.fit(TINY, tmp_path / "b", verbose=0, deterministic=True)
+            training.fit(recipe, run_dir, verbose=0, deterministic=True)
     finally:
         checkpoint.save = original
-    resumed = training.fit(TINY, tmp_path / "b", verbose=0, resume=True, deterministic=True)
-    worst = max(
-        np.abs(a - b).max()
-        for a, b in zip(resumed.network.get_weights(), unbroken.network.get_weights(), strict=True)
-    )
-    assert worst == 0
+    return training.fit(recipe, run_dir, verbose=0, resume=True, deterministic=True)
+
+
+def test_stopped_after_an_epoch_and_resumed_ends_the_same(unbroken, tmp_path):
+    resumed = stopped_and_resumed(TINY, tmp_path / "b")
+    for a, b in zip(resumed.network.get_weights(), unbroken.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
     assert resumed.history["loss"] == unbroken.history["loss"]
     assert resumed.updates == 36
+
+
+def test_average_and_curriculum_survive_a_stop(tmp_path):
+    recipe = dataclasses.replace(
+        TINY.with_objective("trades"),
+        validation_size=9800,
+        validation_examples=8,
+        curriculum=((0.67, {"steps": 2}),),
+        schedule="cosine",
+        schedule_options={"warmup": 0.5},
+        ema_decay=0.9,
+    )
+    whole = training.fit(recipe, tmp_path / "whole", verbose=0, deterministic=True)
+    resumed = stopped_and_resumed(recipe, tmp_path / "stopped")
+    best = [models.load_network(run.run_dir, weights="best") for run in (whole, resumed)]
+    pairs = ((whole.network, resumed.network), best)
+    for one, other in pairs:
+        for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert resumed.history["val_robust"] == whole.history["val_robust"]
+    # What is kept as best is the average, not the weights that are trained.
+    last = models.load_network(whole.run_dir, weights="last")
+    for a, b in zip(last.get_weights(), best[0].get_weights(), strict=True):
+        assert np.abs(a - b).max() > 1e-6
 
 
 def test_max_steps(tmp_path):
@@ -118,7 +145,7 @@ def test_max_steps(tmp_path):
 
 
 def test_other_run_is_refused(unbroken):
-    other = dataclasses.replace(TINY, alpha=0.9)
+    other = dataclasses.replace(TINY, objective_options={"alpha": 0.9})
     with pytest.raises(FileExistsError, match="alpha"):
         open_run(unbroken.run_dir, other, resume=True)
     with pytest.raises(FileExistsError, match="resume"):
@@ -157,7 +184,7 @@ def test_truncated_checkpoint_falls_back_to_the_one_before(unbroken, tmp_path):
 
 
 def test_checkpoint_of_another_network(unbroken):
-    other = prepare(dataclasses.replace(TINY, latent=False, objective="standard"), steps_per_epoch=12)
+    other = prepare(TINY.with_objective("standard"), steps_per_epoch=12)
     before = variables(other)
     with pytest.raises(ValueError, match="another network"):
         checkpoint.restore(checkpoint.listed(unbroken.run_dir / "checkpoints")[-1], other)
@@ -184,13 +211,22 @@ def test_checkpoint_holds_everything(unbroken):
         {"objective": "nothing"},
         {"epsilon": 0.0},
         {"epsilon": -1.0},
-        {"attack_steps": 0},
+        {"attack": "nothing"},
+        {"attack_options": {"steps": 0}},
+        {"attack_options": {"stops": 1}},
+        {"curriculum": ((1.5, {"steps": 2}),)},
+        {"curriculum": ((0.5, {"steps": 0}),)},
+        {"schedule": "nothing"},
+        {"schedule_options": {"dips": (1,)}},
+        {"ema_decay": 1.0},
         {"epochs": 0},
         {"batch_size": 1},
         {"optimizer": "lion"},
         {"learning_rate": 0.0},
         {"weight_decay": -1.0},
-        {"alpha": 2.0},
+        {"objective_options": {"alpha": 2.0}},
+        {"objective_options": {"alfa": 0.5}},
+        {"objective_options": {"label_smoothing": 1.0}},
         {"seed": -1},
     ],
 )
@@ -211,6 +247,31 @@ def test_recipes_cite_their_source(name):
     recipe = recipes.get(name)
     assert recipe.source.startswith(("Table", "not in the paper", "as the"))
     assert json.loads(json.dumps(dataclasses.asdict(recipe)))["name"] == name
+
+
+def test_another_objective_takes_its_own_attack_and_options():
+    paper = recipes.get("mnist-cnn-shared")
+    trades = paper.with_objective("trades").make_objective()
+    assert trades.beta == 6.0
+    assert trades.attack == attacks.PGD(epsilon=0.3, step_size=0.01, steps=40, random_start="gaussian")
+    mma = recipes.find("mnist", objective="mma").make_objective()
+    assert mma.attack == attacks.PGD(epsilon=0.3, step_size=None, steps=40)
+    gat = dataclasses.replace(TINY.with_objective("gat"), objective_options={"weight": 5.0})
+    assert gat.make_objective() == objectives.GAT(attack=attacks.FGSM(epsilon=0.3), weight=5.0)
+    noisy = dataclasses.replace(TINY.with_objective("standard"), attack="n-fgsm", attack_options={})
+    assert noisy.make_objective().attack == attacks.NFGSM(epsilon=0.3)
+    assert not noisy.latent
+    assert noisy.with_objective("shared-information").latent
+
+
+def test_curriculum_is_scaled_to_the_run():
+    recipe = dataclasses.replace(
+        TINY, epochs=30, curriculum=((0.5, {"steps": 5}), (2 / 3, {"steps": 20, "step_size": 0.02}))
+    )
+    curriculum = recipe.make_curriculum()
+    found = [(curriculum.at(e).steps, curriculum.at(e).step_size) for e in (0, 14, 15, 19, 20, 29)]
+    young, last = (1, 0.075), (20, 0.02)
+    assert found == [young, young, (5, 0.075), (5, 0.075), last, last]
 
 
 def test_default_networks():

@@ -1,5 +1,7 @@
 """The trainer: what a step does to weights, statistics and randomness."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from keras import ops
 from sharedkeras import attacks, data, losses, models, objectives, training
 from sharedkeras.layers import GaussianStochastic
 from sharedkeras.math import random
+from sharedkeras.training import checkpoint
 
 PGD = attacks.PGD(epsilon=0.1, step_size=0.05, steps=2)
 
@@ -141,6 +144,31 @@ def test_training_learns(batch):
     assert (numpy(network(adv)).argmax(1) == y).mean() > 0.9
 
 
+@pytest.mark.parametrize("name", objectives.names())
+def test_every_objective_trains_and_its_memory_is_kept(batch, name):
+    x, y = batch
+    own = objectives.get(name)().attack
+    objective = objectives.get(name)(attack=dataclasses.replace(own, epsilon=0.1))
+    trainer = compiled(small(), objective, ema_decay=0.9)
+    before = [numpy(v) for v in objective.variables]
+    history = trainer.fit(data.Batches(x, y, 8), epochs=1, shuffle=False, verbose=0).history
+    assert set(history) == {"loss", *objective.terms}
+    assert np.isfinite([values[0] for values in history.values()]).all()
+    kept = {id(v) for v in checkpoint.variables(trainer)}
+    assert all(id(v) in kept for v in (*objective.variables, *trainer.average.variables))
+    for variable, value in zip(objective.variables, before, strict=True):
+        # Three updates: every example was met once, and what alternates has changed its side.
+        assert not np.array_equal(numpy(variable), value)
+
+
+def test_a_noisy_step_serves_an_attack_on_the_divergence(batch):
+    x, y = batch
+    objective = objectives.TRADES(attack=attacks.NFGSM(epsilon=0.1))
+    history = compiled(small(), objective).fit(x, y, batch_size=12, epochs=1, verbose=0).history
+    # From the clean image itself the divergence would have no gradient; from noise it has.
+    assert history["kl"][0] > 0
+
+
 def test_carlini_wagner_crafts_in_graph(batch):
     x, y = batch
     attack = attacks.CarliniWagner(c=1.0, steps=3, learning_rate=0.05, compat="torchattacks")
@@ -238,5 +266,7 @@ def test_taps_need_a_functional_network(batch):
     objective = objectives.SharedInformation(attack=PGD)
     network = Own(objective.taps)
     network(batch[0])
+    with pytest.raises(ValueError, match=r"copy, .* must be functional"):
+        training.RobustTrainer(network, objectives.Standard(attack=PGD), ema_decay=0.9)
     with pytest.raises(ValueError, match=r"network must be functional\. Received: .* of type Own"):
         training.RobustTrainer(network, objective)

@@ -1,7 +1,6 @@
 """The zoo: cards, weights that are what the card says, and what happens when they are not."""
 
 import hashlib
-import json
 import os
 import subprocess
 import sys
@@ -130,43 +129,6 @@ def test_loading_needs_no_training_code():
         [sys.executable, "-c", source], capture_output=True, text=True, env=os.environ, check=True
     )
     assert "(None, 10)" in result.stdout
-
-
-def test_publish_refuses_reports_of_other_weights_or_few_images(tmp_path):
-    from sharedkeras.evaluation import Report
-    from sharedkeras.files import save_network
-    from zoo.publishing import publish
-
-    network = zoo.load(NAME)
-    card = zoo.card(NAME)
-    save_network(network, tmp_path / "best.keras")
-    config = {"recipe": card["training"]["recipe"], "versions": {}}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    (tmp_path / "metrics.csv").write_text("epoch,loss\n0,1.0\n")
-    settings = {
-        "weights": "best",
-        "weights_sha256": "0" * 64,
-        "split": "test",
-        "split_size": 4,
-    }
-    flags = {"clean": np.ones(4, bool), "pgd20": np.array([True, True, True, False])}
-
-    def write(**changes):
-        Report(flags=flags, settings={**settings, **changes}).to_json(tmp_path / "report.json")
-
-    write()
-    with pytest.raises(ValueError, match="other weights"):
-        publish(tmp_path, "x", root=tmp_path / "zoo")
-    digest = evaluation.weights_digest(network)
-    write(weights_sha256=digest, split_size=10_000)
-    with pytest.raises(ValueError, match="10,000"):
-        publish(tmp_path, "x", root=tmp_path / "zoo")
-    write(weights_sha256=digest)
-    path = publish(tmp_path, "x", root=tmp_path / "zoo")
-    written = json.loads(path.read_text())
-    assert written["evaluation"]["accuracy"] == {"pgd20": 0.75}
-    packed = (tmp_path / "zoo" / "weights" / "x.npz").read_bytes()
-    assert hashlib.sha256(packed).hexdigest() == written["weights"]["sha256"]
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ _TARGETED = {"dlr-targeted": losses.dlr_targeted, "margin-targeted": _margin_tar
 
 
 def effective_loss(attack, num_classes):
-    """Names the loss that an attack climbs on a network of so many classes.
+    """Name the loss that an attack climbs on a network of so many classes.
 
     DLR needs three classes and its targeted form four; below, the difference of logits without a
     denominator stands in.

@@ -67,7 +67,7 @@ class Climber:
         self.visit = visit
 
     def run(self, x, given, epsilon, start, state, steps, *, own=None, record=None):
-        """Climbs from a start.
+        """Climb from a start.
 
         Args:
             x: `(batch, H, W, C)` clean images.

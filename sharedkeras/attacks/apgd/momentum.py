@@ -75,7 +75,7 @@ class MomentumMoves:
         return checkpoints(steps)
 
     def random_start(self, key, x, index, epsilon):
-        """Draws first iterates on the surface of the ball."""
+        """Draw first iterates on the surface of the ball."""
         norm = norms.get(self.norm)
         return x + norms.per_example(epsilon, x) * norm.sphere(key, index, tuple(x.shape[1:]), x.dtype)
 
@@ -102,7 +102,7 @@ class MomentumMoves:
         return project(adv + share * (straight - adv) + (1.0 - share) * (adv - memory.old))
 
     def observe(self, i, memory, adv, value):
-        """Remembers the iterate that was left and the loss at the new one.
+        """Remember the iterate that was left and the loss at the new one.
 
         The loss of iteration 0 is compared with 0 instead of the loss at the start, as the official
         code does; it counts as raised for the cross-entropy, and for DLR where the image is fooled.

@@ -58,7 +58,7 @@ class SparseMoves:
         return list(range(window, steps + 1, window))
 
     def random_start(self, key, x, index, epsilon):
-        """Draws first iterates; `enter` brings them into the ball."""
+        """Draw first iterates; `enter` brings them into the ball."""
         return x + random.normal(key, index, tuple(x.shape[1:]), x.dtype)
 
     def enter(self, x, start, epsilon):
@@ -83,7 +83,7 @@ class SparseMoves:
         return project_into_ball_and_box(x, adv + norms.per_example(scale, x) * kept, epsilon)
 
     def observe(self, i, memory, adv, value):
-        """Remembers the loss at the new iterate."""
+        """Remember the loss at the new iterate."""
         return memory._replace(previous=value)
 
     def look_back(self, ascent, limit, x, epsilon):

@@ -14,7 +14,7 @@ second, and a graph of a ResNet-18 takes 1.2 s (TensorFlow) to 4 s (JAX)."""
 
 
 def least_saved(classifier, most, forwards):
-    """Tells how many passes of one example must be saved to be worth compiling a new size.
+    """Tell how many passes of one example must be saved to be worth compiling a new size.
 
     Told from the network's layers and not from a clock, so that every run has the same sizes.
 

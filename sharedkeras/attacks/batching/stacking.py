@@ -14,7 +14,7 @@ from sharedkeras.attacks.batching.sizes import shrunken, snug
 
 
 def plan(standing, now, runs, steps, max_rows, least_saved):
-    """Says how many runs to make at once, and in a batch of which size.
+    """Say how many runs to make at once, and in a batch of which size.
 
     Args:
         standing: int above 0, examples that every run is to see.
@@ -60,7 +60,7 @@ def stack(values, rows, size):
 
 
 def owners(rows, count, size):
-    """Tells which example each row of a stacked batch belongs to; -1 where a row only fills it up."""
+    """Tell which example each row of a stacked batch belongs to; -1 where a row only fills it up."""
     own = np.full(size, -1)
     own[: len(rows) * count] = np.tile(rows, count)
     return own

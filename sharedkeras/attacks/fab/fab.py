@@ -183,7 +183,7 @@ class FAB(Attack):
         return adv, best, smallest, state
 
     def _boundary(self, view, adv, y, rivals, state):
-        """Linearises the boundary to each rival class and returns the nearest one's gap and normal.
+        """Linearise the boundary to each rival class and return the nearest one's gap and normal.
 
         One class after another, so that memory does not grow with their number. Every class gets the
         same state, hence the same draws of a randomised network.

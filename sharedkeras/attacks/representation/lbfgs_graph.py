@@ -27,7 +27,7 @@ class _Search(NamedTuple):
 
 
 def minimise(evaluate, start, low, high, *, steps, history):
-    """Minimises a function for each example within a box, at one evaluation a step.
+    """Minimise a function for each example within a box, at one evaluation a step.
 
     Quasi-Newton steps on the variables that are free, projected onto the box (two-metric projection).
     A step that lowers the function too little is not taken: the example tries a quarter of it next. So

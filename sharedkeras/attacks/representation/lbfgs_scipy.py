@@ -15,7 +15,7 @@ class _Abandoned(Exception):
 
 
 def minimise(evaluate, starts, low, high, *, steps, history):
-    """Minimises one function for each row, every round of evaluations being one call.
+    """Minimise one function for each row, every round of evaluations being one call.
 
     SciPy's solver calls its function one point at a time, and a network is slow on one image at a
     time. Here each row has a solver in a thread of its own, which hands its point over and waits; once

@@ -57,7 +57,7 @@ class Plan:
         return ops.sum(ops.cast(ops.expand_dims(i, -1) >= firsts, "int32"), axis=-1) - 1
 
     def draw(self, key, index, block, x):
-        """Draws the corners and signs of a block of iterations, each `(batch, _BLOCK, ...)`."""
+        """Draw the corners and signs of a block of iterations, each `(batch, _BLOCK, ...)`."""
         key = random.key(key, block)
         i = block * _BLOCK + ops.arange(_BLOCK, dtype="int32")
         side = ops.take(ops.convert_to_tensor(self.sides(x)[1]), self.level(x, i))
@@ -70,7 +70,7 @@ class Plan:
         return corners, signs
 
     def start(self, key, index, x, epsilon):
-        """Draws the images at which the search starts."""
+        """Draw the images at which the search starts."""
         return self.proposals.start(random.key(key, "start"), index, x, epsilon)
 
     def candidate(self, i, adv, x, epsilon, draws):
@@ -96,7 +96,7 @@ class Plan:
         )
 
     def first(self, view, found, y):
-        """Judges the start."""
+        """Judge the start."""
         logits, state = mean_logits(view, found.adv, found.state, self.eot_samples)
         return self.accept(found, y, found.adv, logits, state)
 
@@ -132,7 +132,7 @@ def search(plan, classifier, inputs, start, key, earlier, record):
 
 
 def verdict(plan, classifier, adv, y):
-    """Tells which images are misclassified, by fresh forward passes."""
+    """Tell which images are misclassified, by fresh forward passes."""
     if not classifier.white_box:
         return is_wrong(y, _ask(classifier, adv, plan.eot_samples, adv.dtype))
 
@@ -245,7 +245,7 @@ class _Asked:
         return found
 
     def _settle(self, found, y, adv):
-        """Asks only about images that are not broken, since a query may cost time or money."""
+        """Ask only about images that are not broken, since a query may cost time or money."""
         whole = ~ops.convert_to_numpy(found.success)
         if not np.any(whole):
             return found
@@ -258,7 +258,7 @@ class _Asked:
 
 
 def _ask(classifier, x, samples, dtype):
-    """Asks a classifier for logits, averaged over some draws, and checks their shape."""
+    """Ask a classifier for logits, averaged over some draws, and check their shape."""
     x = ops.convert_to_numpy(x)
     logits = np.mean([np.asarray(classifier.predict(x)) for _ in range(samples)], axis=0)
     if logits.ndim != 2 or logits.shape[0] != x.shape[0] or logits.shape[1] < 2:

@@ -62,10 +62,10 @@ def _settings(report):
 
 def _role(name, entry):
     """Tell what an attack counts as, also in reports that say no more of it than a name or a class."""
-    if "role" in entry:
-        return entry["role"]
     if name.startswith("transfer"):
         return "transfer"
+    if "role" in entry:
+        return entry["role"]
     if name.startswith("square") and "attack" not in entry:
         return "black-box"
     return _ROLES_OF_OLD.get(entry.get("attack"), "other")
@@ -79,7 +79,7 @@ def _same_ball(a, b):
 
 
 def _white_box(report, entry):
-    """Names the attacks with gradients that search the same ball and are meant to be strong."""
+    """Name the attacks with gradients that search the same ball and are meant to be strong."""
     return [
         name
         for name, other in _settings(report).items()

@@ -5,27 +5,23 @@ import itertools
 import numpy as np
 from keras import ops
 
-from sharedkeras.evaluation.checks import gradient_counts, gradients
+from sharedkeras.evaluation.checks import gradient_counts, gradients, probabilities
+from sharedkeras.evaluation.checks.scaling import scaling
+from sharedkeras.evaluation.checks.steps import noise, quantised
+from sharedkeras.evaluation.checks.uncompiled import uncompiled_passes
 from sharedkeras.evaluation.report.finding import Finding
 
 _PASSES = 5  # As the official AutoAttack.
 _LOGIT_TOLERANCE = 1e-4  # Of logits scaled to length 1; the official AutoAttack's.
-_PROBABILITY_TOLERANCE = 1e-5  # The official AutoAttack's.
 _SATURATING = ("sigmoid", "hardsigmoid", "tanh", "hardtanh", "softsign", "relu6")
 _EQUAL = 1e-6  # Of the largest logit: a few roundings of float32.
-_TINY = 1e-4
-_LARGER = (0.002, 0.02, 0.1, 0.5)
-_GREY = 255
-_NOISE_SEED = 0x5EED
-_LEAST_STEPPED = 0.5
-"""Share of images above which the network counts as a step function. A pixel that lies at a threshold
-by chance makes an image move, so that not all images need stand still."""
 
 
 def before(classifier, x, y, *, attacks=None, batch_size=gradient_counts.EXAMPLES):
     """Check a network before it is attacked, on at most 64 images.
 
-    - `randomised-output`: five passes over the same images differ.
+    - `randomised-output`: five passes over the same images differ, or two outside of a graph.
+    - `input-scaling`: the network sees far more in the same images on another scale.
     - `probabilities`: the outputs are probabilities, not logits.
     - `squashed-logits`: the last step is a sigmoid or another function that saturates.
     - `constant-network`: the output does not depend on the image.
@@ -44,15 +40,20 @@ def before(classifier, x, y, *, attacks=None, batch_size=gradient_counts.EXAMPLE
     """
     n = min(len(x), gradient_counts.EXAMPLES, batch_size)
     x, y = np.asarray(x[:n]), np.asarray(y[:n])
+    drawn_once = _drawn_once(classifier, x)
+    if drawn_once:
+        return tuple(drawn_once)
     forward = _forward(classifier)
     passes = [forward(x) for _ in range(_PASSES)]
     logits = passes[-1]
     found = _randomised(passes, y, attacks)
     if not found:
+        found += scaling(forward, x, y, logits)
         if _is_constant(forward, x, logits):
-            return (_constant(n),)
-        found += _quantised(forward, x, logits)
-    soft = _probabilities(logits)
+            return tuple(found) or (_constant(n),)
+        if not found:  # On another scale steps of a grey level may be next to none.
+            found += quantised(forward, x)
+    soft = probabilities.finding(logits)
     found += soft
     if classifier.white_box:
         found += [] if soft else _squashed(classifier)
@@ -76,11 +77,36 @@ def _forward(classifier):
     return forward
 
 
+def _gap(passes):
+    """Return by how much logits scaled to length 1 differ between passes."""
+    passes = [np.asarray(z, "float64") for z in passes]  # Logits may be too large to be squared.
+    unit = [z / (np.linalg.norm(z, axis=-1, keepdims=True) + 1e-10) for z in passes]
+    return max(np.linalg.norm(a - b, axis=-1).max() for a, b in itertools.combinations(unit, 2))
+
+
+def _drawn_once(classifier, x):
+    """Find draws that a compiled graph makes when it is built, and never again."""
+    if not classifier.white_box:
+        return []
+    gap = _gap(uncompiled_passes(classifier, x))
+    if not gap > _LOGIT_TOLERANCE or classifier.random:
+        return []
+    return [
+        Finding(
+            "randomised-output",
+            "error",
+            f"The network is randomised by a generator that is not its own: in two passes over the same "
+            f"images logits scaled to length 1 differed by up to {gap:.2g} ({_LOGIT_TOLERANCE:g} would "
+            "pass). A compiled graph may draw from such a generator once and keep the draw, so that "
+            "attacks see another network than its users. Give each random layer a "
+            "keras.random.SeedGenerator, held as an attribute, and pass it as `seed`.",
+        )
+    ]
+
+
 def _randomised(passes, y, attacks):
     right = [int(np.sum(np.argmax(z, axis=1) == y)) for z in passes]
-    passes = [np.asarray(z, "float64") for z in passes]  # Logits may be too large to be squared.
-    unit = [z / (np.linalg.norm(z, axis=1, keepdims=True) + 1e-10) for z in passes]
-    gap = max(np.linalg.norm(a - b, axis=1).max() for a, b in itertools.combinations(unit, 2))
+    gap = _gap(passes)
     if len(set(right)) == 1 and not gap > _LOGIT_TOLERANCE:
         return []
     message = (
@@ -105,7 +131,7 @@ def _is_constant(forward, x, logits):
         return np.max(np.abs(other - logits[:1])) <= _EQUAL * np.max(np.abs(logits))
 
     # The images may be alike, or there may be one only, so that images of pure noise are asked too.
-    return equal(logits) and equal(forward(_noise(x.shape).astype(x.dtype)))
+    return equal(logits) and equal(forward(noise(x.shape).astype(x.dtype)))
 
 
 def _constant(n):
@@ -115,25 +141,6 @@ def _constant(n):
         f"The network gives the same logits for all of {n} images and for noise: it does not look at "
         "its input, so that there is nothing to attack.",
     )
-
-
-def _probabilities(logits):
-    off = np.abs(logits.sum(axis=1) - 1).max()
-    low, high = logits.min(), logits.max()
-    tolerance = _PROBABILITY_TOLERANCE
-    if low <= -tolerance or high >= 1 + tolerance or off > tolerance:
-        return []
-    certain = int(np.sum(logits.max(axis=1) == 1))
-    return [
-        Finding(
-            "probabilities",
-            "error",
-            f"The network returns probabilities, not logits: on {len(logits)} images its outputs lie "
-            f"between {max(low, 0):.2g} and {min(high, 1):.2g} and sum to 1, and {certain} images have "
-            "a probability of exactly 1. Attacks see the flat gradients of the softmax. Attack the "
-            "logits: drop the softmax, or name another output with `select`.",
-        )
-    ]
 
 
 def _squashed(classifier):
@@ -151,49 +158,6 @@ def _squashed(classifier):
     ]
 
 
-def _quantised(forward, x, logits):
-    # A quarter of a grey level off the grid of 8-bit images lie neither the thresholds of rounding to
-    # so many levels or a divisor of theirs, nor those of flooring.
-    grey = np.rint(x * _GREY)
-    x = ((grey + np.where(grey > _GREY / 2, -0.25, 0.25)) / _GREY).astype(x.dtype)
-    here = forward(x)
-    # Where a softmax or sigmoid has left no more than 0 and 1, rounding hides every change: no fault of
-    # the input.
-    asked = np.any((here != 0) & (np.abs(here) != 1), axis=1)
-
-    def still(size, draw):
-        step = size * np.where(_noise(x.shape, draw) < 0.5, -1, 1)
-        there = forward(np.clip(x + step, 0, 1).astype(x.dtype))
-        return np.all(there == here, axis=1)
-
-    if not asked.any():
-        return []
-    stepped = asked & still(_TINY, 1)
-    if stepped.sum() <= _LEAST_STEPPED * asked.sum():
-        return []
-    stepped &= still(_TINY, 2)
-    count, total = int(stepped.sum()), int(asked.sum())
-    if count <= _LEAST_STEPPED * total:
-        return []
-    for size in _LARGER:
-        moved = int(np.sum(stepped & ~still(size, 3)))
-        if moved > _LEAST_STEPPED * count:
-            break
-    else:
-        return []
-    return [
-        Finding(
-            "quantised-input",
-            "warning",
-            f"The network is a step function of its input: on {count} of {total} images its logits "
-            f"stay the same to the last bit when every pixel moves by {_TINY:g}, and on {moved} of "
-            f"these they differ when every pixel moves by {size:g}. It rounds its input, as a defence "
-            "would that hides gradients; attack the network without the rounding, or with a stand-in "
-            "for it that has gradients, and compare with Square.",
-        )
-    ]
-
-
 def _gradients(classifier, x, y, attacks):
     used = {"ce", "margin", "dlr"}
     if attacks is not None:
@@ -201,7 +165,3 @@ def _gradients(classifier, x, y, attacks):
     if not used:
         return []
     return gradients.judge_start(gradient_counts.count(classifier, x, y, used, len(x)), used)
-
-
-def _noise(shape, draw=0):
-    return np.random.default_rng((_NOISE_SEED, draw)).random(shape)

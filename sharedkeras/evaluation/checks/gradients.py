@@ -13,7 +13,7 @@ _DOUBTFUL, _UNUSABLE = 0.05, 0.5
 
 
 def judge_start(counts, used):
-    """Judges the gradients at the clean images.
+    """Judge the gradients at the clean images.
 
     An ensemble is as good as its best member: where one loss is blind and another one in use is not,
     this is worth a note and no more.
@@ -34,7 +34,7 @@ def judge_start(counts, used):
 
 
 def judge_end(counts):
-    """Judges the gradients at the points where attacks ended without success.
+    """Judge the gradients at the points where attacks ended without success.
 
     Args:
         counts: dict from an attack's name to `(n, zero, broken)` for its own loss.
@@ -50,7 +50,7 @@ def judge_end(counts):
 
 
 def judge_checkpoints(counts):
-    """Judges the gradients at the checkpoints of APGD.
+    """Judge the gradients at the checkpoints of APGD.
 
     Args:
         counts: dict from an attack's name to what its `Watch` counted.

@@ -32,8 +32,8 @@ def attack_batch(classifier, attack, x, y, index, seed, batch_size, max_rows, pr
 
     Returns:
         Dict of arrays: `success` `(batch,)` bool; of the successes `adversarial`, `distance`,
-        `predicted`; `seconds`; with `probe_gradients`, where there is something to count, `end`
-        and, for APGD, `checkpoints`, rows of (iterations, n, zero, broken).
+        `predicted`; `seconds`; with `probe_gradients` also `probed` and, where there is something to
+        count, `end` and, for APGD, `checkpoints`, rows of (iterations, n, zero, broken).
     """
     started = time.perf_counter()
     # An attack makes hundreds of passes over every row, and must compile its graphs for some size: it
@@ -54,7 +54,7 @@ def attack_batch(classifier, attack, x, y, index, seed, batch_size, max_rows, pr
     count = len(x)
     adv, logits = adv[:count], logits[:count]
     claimed = ops.convert_to_numpy(result.success)[:count]
-    verified, distance = _verify(attack, x, y, adv, logits)
+    verified, distance = verify(attack, x, y, adv, logits)
     success = claimed & verified
     done = {
         "success": success,
@@ -64,6 +64,7 @@ def attack_batch(classifier, attack, x, y, index, seed, batch_size, max_rows, pr
         "seconds": np.float64(time.perf_counter() - started),
     }
     if probe_gradients:
+        done["probed"] = np.array(True)
         standing = ~success & (np.argmax(logits, axis=1) == y)
         end = gradient_counts.count_end(classifier, attack, adv[standing], y[standing], batch_size)
         done |= {} if end is None else {"end": np.array(end)}
@@ -72,7 +73,19 @@ def attack_batch(classifier, attack, x, y, index, seed, batch_size, max_rows, pr
     return done
 
 
-def _verify(attack, x, y, adv, logits):
+def verify(attack, x, y, adv, logits):
+    """Tell which images are what an attack claims: misclassified, in the ball, in [0, 1] and finite.
+
+    Args:
+        attack: with `norm` and `epsilon`; None is a ball without bounds.
+        x: `(batch, H, W, C)` clean images.
+        y: `(batch,)` labels.
+        adv: `(batch, H, W, C)` images.
+        logits: `(batch, K)` array, the network's logits of them.
+
+    Returns:
+        `(verified, size)`: `(batch,)` bool, and the norm of each perturbation.
+    """
     epsilon = math.inf if attack.epsilon is None else attack.epsilon
     found = inside(norms.get(attack.norm), *map(ops.convert_to_tensor, (x, adv)), epsilon)
     valid, size = map(ops.convert_to_numpy, found)

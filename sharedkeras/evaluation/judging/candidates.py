@@ -42,7 +42,7 @@ class Sampler:
         return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
     def attack(self, name, attack, x, y, standing):
-        """Crafts images for the examples that stand; the others stay as they are."""
+        """Craft images for the examples that stand; the others stay as they are."""
         adv = x.copy()
         for rows in self._batches(np.flatnonzero(standing)):
             self.classifier.state = self._state("attack", name, rows)
@@ -110,7 +110,7 @@ class Candidates:
         self._begun = time.perf_counter()
 
     def add(self, name, adv, *, norm, epsilon):
-        """Judges a candidate for each example; outside of the ball it does not count."""
+        """Judge a candidate for each example; outside of the ball it does not count."""
         epsilon = np.inf if epsilon is None else epsilon
         images = map(ops.convert_to_tensor, (self.x, adv))
         found, size = map(ops.convert_to_numpy, inside(norms.get(norm), *images, epsilon))

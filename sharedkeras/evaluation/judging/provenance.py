@@ -8,6 +8,8 @@ import numpy as np
 from keras import ops
 
 from sharedkeras import backend
+from sharedkeras.evaluation.judging.architecture import architecture_digest
+from sharedkeras.evaluation.judging.identity import digest_of_array
 from sharedkeras.version import __version__
 
 
@@ -38,25 +40,43 @@ def weights_digest(network):
     return digest.hexdigest()
 
 
-def fingerprint(classifier, x, y, index, attacks, seed, cascade):
-    """Compute one string from all that the verdicts depend on, by which a journal knows its evaluation.
+def fingerprint(classifier, examples, seed):
+    """Return what the verdicts depend on besides the attacks, part by part.
 
     Args:
-        classifier: `Classifier`; of one without gradients nothing can be known.
-        x: `(n, H, W, C)` array.
-        y: `(n,)` ints.
-        index: `(n,)` ints.
-        attacks: dict from name to attack.
+        classifier: `Classifier`; of one without gradients only a file's digest is known.
+        examples: `Examples`.
         seed: int.
-        cascade: bool.
 
     Returns:
-        Hexadecimal str.
+        Dict from the name of a part to a digest or another JSON value.
     """
-    weights = weights_digest(classifier.network) if classifier.white_box else None
-    digest = hashlib.sha256()
-    for array in (x, y, index):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    text = repr((weights, list(attacks.items()), seed, cascade, x.shape))
-    digest.update(text.encode())
-    return digest.hexdigest()
+    return {
+        "version of sharedkeras": __version__,
+        "images": digest_of_array(examples.x),
+        "labels": digest_of_array(examples.y),
+        "numbers of the examples": digest_of_array(examples.index),
+        "seed": seed,
+        **computes(classifier),
+    }
+
+
+def computes(classifier):
+    """Return what a classifier computes, part by part, as far as it can be told.
+
+    Args:
+        classifier: `Classifier`; of one without gradients only a file's digest is known.
+
+    Returns:
+        Dict from the name of a part to a digest, a str, an int or None.
+    """
+    if not classifier.white_box:
+        # Of a `Classifier` of the user's own, too, where it tells.
+        parts = {"file": getattr(classifier, "sha256", None)}
+    else:
+        parts = {
+            "weights": weights_digest(classifier.network),
+            "architecture": architecture_digest(classifier.network),
+            "select": classifier.select,
+        }
+    return {**dict.fromkeys(("weights", "architecture", "select", "file")), **parts}

@@ -14,6 +14,8 @@ _ACCURACIES = ("natural", "robust", "val_natural", "val_robust")  # beside all t
 _NO_TERM = re.compile(
     r"second|time|memory|throughput|examples|epsilon|alpha|beta|gamma|lambda|^lam$|^size$"
 )
+_SMALLEST = 1e-30  # A value below it is drawn as 0, one above its inverse not at all.
+_ALIKE = 1e-9  # Values that differ by a smaller share are drawn as equal.
 _WIDE_RANGE = 50.0  # from here on a linear axis flattens the smaller terms into one line
 
 
@@ -27,11 +29,12 @@ def training_panels(history) -> list[dict]:
     Returns:
         Up to three panels (loss terms, accuracy, learning rate), without those that have no data.
     """
+    history = {name: _drawable(column) for name, column in history.items()}
     x_name = next((name for name in _X_COLUMNS if name in history), None)
     length = len(next(iter(history.values()), ()))
-    x = np.arange(1.0, length + 1) if x_name is None else np.asarray(history[x_name], "float64")
+    x = np.arange(1.0, length + 1) if x_name is None else history[x_name]
     columns = {
-        name: np.asarray(column, "float64")
+        name: column
         for name, column in history.items()
         if name not in _X_COLUMNS and np.any(np.isfinite(column) & np.isfinite(x))
     }
@@ -139,7 +142,16 @@ def log_ticks(low, high):
 
 
 def _spread(low, high):
-    if high > low:
+    if high - low > _ALIKE * max(abs(low), abs(high)):
         return low, high
     pad = abs(low) / 2 or 0.5
     return low - pad, high + pad
+
+
+def _drawable(column):
+    """Return a column as floats whose differences and ratios are finite; NaN for what is too large."""
+    column = np.array(column, "float64")
+    size = np.abs(column)
+    column[size > 1 / _SMALLEST] = np.nan
+    column[size < _SMALLEST] = 0.0
+    return column

@@ -19,8 +19,13 @@ class Finding(NamedTuple):
     message: str
 
 
-def _checked_finding(finding):
+def checked_finding(finding):
+    """Return a `Finding`, or raise a ValueError that says what is wrong with it."""
     finding = Finding(*finding)
+    if not all(isinstance(part, str) for part in finding):
+        raise ValueError(
+            f"A finding's code, severity and message must be str. Received: finding={tuple(finding)!r}"
+        )
     if finding.severity not in _SEVERITIES:
         raise ValueError(
             f"A finding's severity must be one of {_SEVERITIES}. "

@@ -1,6 +1,7 @@
 """A report as one self-contained page: no script, no network, readable on a phone and in the dark."""
 
 import csv
+import functools
 import json
 from pathlib import Path
 
@@ -32,27 +33,35 @@ def render(report, *, run=None) -> str:
     history = report.history
     if history is None and run is not None:
         history = read_history(run)
-    environment = jinja2.Environment(
+    rows, worst = _rows(report)
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            title=_title(report.settings),
+            subtitle=_subtitle(report),
+            report=report,
+            verdict_class=_VERDICT_CLASSES[report.verdict],
+            clean=rows[0],
+            worst=worst,
+            rows=rows,
+            attack_rows=_attack_rows(report.settings.get("attacks")),
+            panels=charts.training_panels(history) if history else [],
+            pictures=_pictures(report),
+            commands=_lines(report.settings.get("command")),
+            settings=[(k, _shown(v)) for k, v in report.settings.items() if k not in _SHOWN_ELSEWHERE],
+        )
+    )
+
+
+@functools.cache
+def _environment():
+    return jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
-    )
-    rows, worst = _rows(report)
-    return environment.get_template("report.html.j2").render(
-        title=_title(report.settings),
-        subtitle=_subtitle(report),
-        report=report,
-        verdict_class=_VERDICT_CLASSES[report.verdict],
-        clean=rows[0],
-        worst=worst,
-        rows=rows,
-        attack_rows=_attack_rows(report.settings.get("attacks")),
-        panels=charts.training_panels(history) if history else [],
-        pictures=_pictures(report),
-        commands=_lines(report.settings.get("command")),
-        settings=[(k, _shown(v)) for k, v in report.settings.items() if k not in _SHOWN_ELSEWHERE],
     )
 
 
@@ -63,36 +72,42 @@ def read_history(run):
         run: path of the directory.
 
     Returns:
-        Columns by name, with None for an empty cell; None if there is no `metrics.csv`.
+        Columns by name, with NaN for a cell without a number; None if there is no `metrics.csv`.
+
+    Raises:
+        ValueError: if the file is no table in UTF-8.
     """
     path = Path(run) / "metrics.csv"
     if not path.exists():
         return None
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"Not a table of metrics: {error}. Received: path={path}") from error
     return checked_history({name: [row[name] for row in rows] for name in rows[0]}) if rows else None
 
 
 def _title(settings):
     network, dataset = settings.get("network"), settings.get("dataset")
     if network and dataset:
-        return f"{network} on {dataset}"
-    return str(network or dataset or "An image classifier")
+        return f"{_shown(network)} on {_shown(dataset)}"
+    return _shown(network or dataset or "An image classifier")
 
 
 def _subtitle(report):
     settings, parts = report.settings, [f"{report.n:,} example{'' if report.n == 1 else 's'}"]
     norm, epsilon = (_common_value(settings, name) for name in ("norm", "epsilon"))
     if epsilon is not None:
-        ball = f"{_NORMS.get(norm, norm)} ball" if norm else "ball"
+        ball = f"{_NORMS.get(str(norm), _shown(norm))} ball" if norm else "ball"
         parts.append(f"{ball} of radius {_radius(epsilon)}")
     if settings.get("version"):
         name = "AutoAttack" if settings["version"] in _AUTOATTACK else "attacks:"
-        parts.append(f"{name} {settings['version']}")
+        parts.append(f"{name} {_shown(settings['version'])}")
     parts.append(f"seed {report.seed}")
     if isinstance(settings.get("shard"), list) and len(settings["shard"]) == 2:
         slice_, count = settings["shard"]
-        parts.append(f"slice {slice_} of {count}, counted from 0")
+        parts.append(f"slice {_shown(slice_)} of {_shown(count)}, counted from 0")
     return parts
 
 
@@ -109,12 +124,12 @@ def _common_value(settings, name):
 def _radius(epsilon):
     """Write 0.03137... as people say it: 8/255."""
     if isinstance(epsilon, float):
-        steps = epsilon * 255
+        steps = min(epsilon, 1.0) * 255
         # A float32 that went through Python still counts: its relative error is below 1e-7.
         if steps >= 0.5 and abs(steps - round(steps)) < 1e-6 * steps and round(epsilon, 3) != epsilon:
             return f"{round(steps)}/255"
         return f"{epsilon:.4g}"
-    return str(epsilon)
+    return _shown(epsilon)
 
 
 def _rows(report):

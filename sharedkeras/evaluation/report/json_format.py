@@ -1,7 +1,6 @@
 """The file format of a report: strict JSON, flags as packed bits."""
 
 import base64
-import binascii
 import dataclasses
 import json
 import math
@@ -9,7 +8,27 @@ import os
 
 import numpy as np
 
+from sharedkeras.files import read_json
+
 FORMAT = "sharedkeras-report/1"
+_ENTRIES = {
+    "n": int,
+    "clean": float,
+    "robust": float,
+    "verdict": str,
+    "cascade": bool,
+    "accuracy": dict,
+    "seconds": dict,
+    "findings": list,
+    "seed": int,
+    "settings": dict,
+    "versions": dict,
+    "flags": dict,
+}
+_DEEPEST = 64
+"""Levels of nested settings: what is deeper is a mistake, and readers run out of stack."""
+_MOST_BITS = 1024
+"""Of an int: Python writes larger ones only up to some 4300 digits, other readers not even these."""
 
 
 def plain(value):
@@ -22,29 +41,48 @@ def plain(value):
     Returns:
         Nested dicts (with string keys), lists, str, int, float, bool and None. A number that is
         not finite becomes its name, since JSON has none: `"inf"`.
+
+    Raises:
+        ValueError: if it is nested more than 64 levels deep.
     """
+    return _plain(value, _DEEPEST)
+
+
+def text(value):
+    """Return a str that can be written as UTF-8: bytes of a path that are no text become `\\udc80`."""
+    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _plain(value, levels):
+    if levels == 0:
+        raise ValueError(f"`settings` must be nested at most {_DEEPEST} levels deep.")
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        size = value.bit_length()
+        return value if size <= _MOST_BITS else f"an integer of {size} bits"
+    if isinstance(value, str):
+        return text(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, dict):
-        return {str(key): plain(entry) for key, entry in value.items()}
+        return {text(key): _plain(entry, levels - 1) for key, entry in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(entry) for entry in value]
+        return [_plain(entry, levels - 1) for entry in value]
     if isinstance(value, np.ndarray):
-        return plain(value.tolist())
+        return _plain(value.tolist(), levels - 1)
     if isinstance(value, os.PathLike):
-        return os.fspath(value)
+        return text(os.fspath(value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = {f.name: _plain(getattr(value, f.name), levels - 1) for f in dataclasses.fields(value)}
         return {"class": type(value).__name__, **fields}
     if callable(value) and hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
     # An address would make two equal runs differ.
-    text = repr(value)
-    return type(value).__name__ if " at 0x" in text else text
+    shown = text(repr(value))
+    return type(value).__name__ if " at 0x" in shown else shown
 
 
 def dumps(report) -> str:
@@ -71,7 +109,7 @@ def dumps(report) -> str:
         "seed": report.seed,
         "settings": report.settings,
         "versions": report.versions,
-        "flags": {name: _text(np.packbits(flag)) for name, flag in report.flags.items()},
+        "flags": {name: _base64(np.packbits(flag)) for name, flag in report.flags.items()},
     }
     if not np.array_equal(report.indices, np.arange(n)):
         tree["indices"] = _array(report.indices, "<i8")
@@ -91,65 +129,61 @@ def dumps(report) -> str:
     return json.dumps(tree, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def loads(text):
-    """Read JSON text that `dumps` wrote.
+def read(path):
+    """Read a file that `dumps` wrote, and check that every entry is of its kind.
 
     Args:
-        text: of the file.
+        path: of the file.
 
     Returns:
-        `(fields, tree)`: the arguments of `Report`, and all that the file states.
+        Dict of all that the file states.
 
     Raises:
-        ValueError: if the text is cut short or of another format.
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is cut short, of another format, or an entry is of another kind.
     """
-    try:
-        tree = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"it is not complete JSON ({error})") from error
-    if not isinstance(tree, dict) or tree.get("format") != FORMAT:
-        found = tree.get("format") if isinstance(tree, dict) else type(tree).__name__
-        raise ValueError(f"its format must be {FORMAT!r}. Received: format={found!r}")
-    try:
-        n = tree["n"]
-        fields = {name: tree[name] for name in ("cascade", "seconds", "settings", "seed")}
-        fields["versions"] = tree["versions"]
-        fields["flags"] = {name: _bits(bits, n) for name, bits in tree["flags"].items()}
-        fields["findings"] = [(f["code"], f["severity"], f["message"]) for f in tree["findings"]]
-        for name in ("indices", "labels"):
-            if name in tree:
-                fields[name] = _numbers(tree[name])
-        for name in ("predictions", "distance"):
-            if name in tree:
-                fields[name] = {key: _numbers(value) for key, value in tree[name].items()}
-        for name in ("history", "label_names"):
-            if name in tree:
-                fields[name] = tree[name]
-        for name in ("clean", "robust", "accuracy", "verdict"):
-            tree[name]
-    except KeyError as error:
-        raise ValueError(f"it lacks the entry {error}") from error
-    except (AttributeError, TypeError, binascii.Error) as error:
-        raise ValueError(f"an entry is not of the kind it should be ({error})") from error
-    return fields, tree
+    return read_json(path, what="a usable report", entries=_ENTRIES, file_format=FORMAT)
 
 
-def _text(array):
+def fields(tree):
+    """Return the arguments of `Report` that a file states.
+
+    Args:
+        tree: what `read` returned.
+
+    Raises:
+        ValueError, TypeError, AttributeError, KeyError: if an entry is not what `dumps` writes.
+    """
+    found = {name: tree[name] for name in ("cascade", "seconds", "settings", "seed", "versions")}
+    found["flags"] = {name: _bits(bits, tree["n"]) for name, bits in tree["flags"].items()}
+    found["findings"] = [(f["code"], f["severity"], f["message"]) for f in tree["findings"]]
+    for name, dtype in (("indices", "<i8"), ("labels", "<i4")):
+        if name in tree:
+            found[name] = _numbers(name, tree[name], dtype)
+    for name, dtype in (("predictions", "<i4"), ("distance", "<f4")):
+        if name in tree:
+            entries = tree[name].items()
+            found[name] = {key: _numbers(f"{name}[{key!r}]", entry, dtype) for key, entry in entries}
+    return found | {name: tree[name] for name in ("history", "label_names") if name in tree}
+
+
+def _base64(array):
     return base64.b64encode(array.tobytes()).decode("ascii")
 
 
 def _array(array, dtype):
-    return {"dtype": dtype, "base64": _text(array.astype(dtype))}
+    return {"dtype": dtype, "base64": _base64(array.astype(dtype))}
 
 
-def _numbers(entry):
+def _numbers(name, entry, dtype):
+    if entry.get("dtype") != dtype:
+        raise ValueError(f"`{name}` must be of dtype {dtype!r}. Received: dtype={entry.get('dtype')!r}")
     data = base64.b64decode(entry["base64"], validate=True)
-    native = np.dtype(entry["dtype"]).newbyteorder("=")
-    return np.frombuffer(data, dtype=entry["dtype"]).astype(native)
+    return np.frombuffer(data, dtype=dtype).astype(np.dtype(dtype).newbyteorder("="))
 
 
 def _bits(text, n):
     packed = np.frombuffer(base64.b64decode(text, validate=True), dtype="uint8")
-    if len(packed) != (n + 7) // 8:
+    if n < 1 or len(packed) != (n + 7) // 8:
         raise ValueError(f"its flags must be of {n} examples. Received: {len(packed)} bytes")
     return np.unpackbits(packed, count=n).astype(bool)

@@ -1,14 +1,13 @@
 """The outcome of a robustness evaluation: who survived which attack, and whether to believe it."""
 
 import dataclasses
-import numbers
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sharedkeras.evaluation.report import json_format, validation
-from sharedkeras.evaluation.report.finding import Finding, _checked_finding
+from sharedkeras.evaluation.report.finding import Finding
 from sharedkeras.files import write_atomically
 
 
@@ -63,68 +62,9 @@ class Report:
     label_names: tuple[str, ...] | None = dataclasses.field(default=None, repr=False)
 
     def __post_init__(self):
-        """Brings every part to its one form and refuses what does not fit together."""
-        n, flags = validation.checked_flags(self.flags, self.cascade)
-
-        def per_example(name, value, dtype=None):
-            value = np.asarray(value) if dtype is None else validation.integers(name, value)
-            if value.shape[:1] != (n,):
-                raise ValueError(
-                    f"`{name}` must have one entry for each of the {n} examples. "
-                    f"Received: {name} of shape {value.shape}"
-                )
-            return value
-
-        indices = np.arange(n) if self.indices is None else self.indices
-        indices = per_example("indices", indices, int)
-        if indices.ndim != 1 or len(np.unique(indices)) != n or indices.min() < 0:
-            raise ValueError(
-                "`indices` must be distinct, not negative, and of shape (n,). "
-                f"Received: indices={np.array2string(indices, threshold=8)}"
-            )
-        values = {
-            "flags": flags,
-            "cascade": bool(self.cascade),
-            "indices": indices,
-            "seconds": validation.checked_seconds(self.seconds, flags),
-            "settings": json_format.plain(dict(self.settings)),
-            "versions": {str(k): str(v) for k, v in dict(self.versions).items()},
-            "findings": tuple(_checked_finding(finding) for finding in self.findings),
-            "history": None if self.history is None else validation.checked_history(self.history),
-        }
-        if isinstance(self.seed, bool) or not isinstance(self.seed, numbers.Integral):
-            raise ValueError(f"`seed` must be an integer. Received: seed={self.seed!r}")
-        values["seed"] = int(self.seed)
-        for name in ("adversarial", "images"):
-            if getattr(self, name) is not None:
-                values[name] = per_example(name, getattr(self, name))
-                if not np.issubdtype(values[name].dtype, np.floating):
-                    raise ValueError(
-                        f"`{name}` must be floats in [0, 1]. "
-                        f"Received: {name} of dtype {values[name].dtype}"
-                    )
-        if self.images is not None and self.adversarial is not None:
-            shapes = values["images"].shape, values["adversarial"].shape
-            if shapes[0] != shapes[1]:
-                raise ValueError(
-                    "`images` and `adversarial` must have the same shape. "
-                    f"Received: images of shape {shapes[0]}, adversarial of shape {shapes[1]}"
-                )
-        if self.labels is not None:
-            values["labels"] = per_example("labels", self.labels, int)
-        if self.predictions is not None:
-            values["predictions"] = {
-                name: per_example(f"predictions[{name!r}]", value, int)
-                for name, value in self.predictions.items()
-            }
-        if self.distance is not None:
-            values["distance"] = {
-                name: per_example(f"distance[{name!r}]", value).astype("float32")
-                for name, value in self.distance.items()
-            }
-        if self.label_names is not None:
-            values["label_names"] = tuple(str(name) for name in self.label_names)
-        for name, value in values.items():
+        """Bring every part to its one form and refuse what does not fit together."""
+        parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        for name, value in validation.checked(parts).items():
             object.__setattr__(self, name, value)  # the documented way around `frozen`
 
     @property
@@ -205,17 +145,16 @@ class Report:
         Raises:
             ValueError: if the file is cut short, is no report, or contradicts itself.
         """
+        stated = json_format.read(path)
         try:
-            text = Path(path).read_text(encoding="utf-8")
-            fields, stated = json_format.loads(text)
-            report = cls(**fields)
+            report = cls(**json_format.fields(stated))
             for name in ("n", "clean", "robust", "accuracy", "verdict"):
                 if stated[name] != getattr(report, name):
                     raise ValueError(
                         f"`{name}` contradicts the rest of the file, which gives "
                         f"{getattr(report, name)!r}. Received: {name}={stated[name]!r}"
                     )
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
             raise ValueError(f"Not a usable report: {error}\nReceived: path={path}") from error
         return report
 

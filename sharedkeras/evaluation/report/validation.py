@@ -1,10 +1,127 @@
 """What the parts of a report must be, each refused with a message that says so."""
 
+import numbers
+
 import numpy as np
+
+from sharedkeras.evaluation.report import json_format
+from sharedkeras.evaluation.report.finding import Finding, checked_finding
+
+_SHOWN = 1000  # Of the slices that are missing, those below this number.
+
+
+def checked(parts):
+    """Return the parts of a report, each in its one form.
+
+    Args:
+        parts: dict from the name of every field of `Report` to what was given for it.
+
+    Returns:
+        Dict of the parts that are there.
+
+    Raises:
+        ValueError: if there is no example, or if the parts do not fit together.
+    """
+    n, flags = checked_flags(parts["flags"], parts["cascade"])
+    given = {name: value for name, value in parts.items() if value is not None}
+    values = {
+        "flags": flags,
+        "cascade": bool(given["cascade"]),
+        "seconds": checked_seconds(given["seconds"], flags),
+        "settings": json_format.plain(dict(given["settings"])),
+        "seed": checked_seed(given["seed"]),
+        "versions": checked_versions(given["versions"]),
+        "findings": tuple(_written(checked_finding(finding)) for finding in given["findings"]),
+        "indices": checked_indices(given.get("indices", np.arange(n)), n),
+    }
+    if "history" in given:
+        values["history"] = checked_history(given["history"])
+    if "label_names" in given:
+        values["label_names"] = checked_names(given["label_names"])
+    if "labels" in given:
+        values["labels"] = per_example("labels", integers("labels", given["labels"]), n)
+    if "predictions" in given:
+        values["predictions"] = {
+            name: per_example(f"predictions[{name!r}]", integers(f"predictions[{name!r}]", value), n)
+            for name, value in given["predictions"].items()
+        }
+    if "distance" in given:
+        values["distance"] = {
+            name: per_example(f"distance[{name!r}]", value, n).astype("float32")
+            for name, value in given["distance"].items()
+        }
+    return values | checked_images({k: given[k] for k in ("adversarial", "images") if k in given}, n)
+
+
+def per_example(name, value, n):
+    """Return an array with one entry for each of n examples, or raise a ValueError."""
+    value = np.asarray(value)
+    if value.shape[:1] != (n,):
+        raise ValueError(
+            f"`{name}` must have one entry for each of the {n} examples. "
+            f"Received: {name} of shape {value.shape}"
+        )
+    return value
+
+
+def checked_indices(indices, n):
+    """Return the examples' numbers, or raise a ValueError."""
+    indices = per_example("indices", integers("indices", indices), n)
+    if indices.ndim != 1 or len(np.unique(indices)) != n or indices.min() < 0:
+        raise ValueError(
+            "`indices` must be distinct, not negative, and of shape (n,). "
+            f"Received: indices={np.array2string(indices, threshold=8)}"
+        )
+    return indices
+
+
+def checked_seed(seed):
+    """Return the seed as an int, or raise a ValueError."""
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
+        raise ValueError(f"`seed` must be an integer. Received: seed={seed!r}")
+    return int(seed)
+
+
+def checked_versions(versions):
+    """Return versions by name, as str."""
+    text = json_format.text
+    return {text(name): text(version) for name, version in dict(versions).items()}
+
+
+def checked_names(names):
+    """Return names of classes as a tuple of str, or raise a ValueError."""
+    if isinstance(names, str | dict):
+        raise ValueError(f"`label_names` must be a sequence of names. Received: label_names={names!r}")
+    return tuple(json_format.text(name) for name in names)
+
+
+def checked_images(images, n):
+    """Return the clean and adversarial images that are there, or raise a ValueError.
+
+    Args:
+        images: dict from "images" and "adversarial" to float arrays.
+        n: int, the number of examples.
+    """
+    images = {name: per_example(name, value, n) for name, value in images.items()}
+    for name, value in images.items():
+        if not np.issubdtype(value.dtype, np.floating):
+            raise ValueError(
+                f"`{name}` must be floats in [0, 1]. Received: {name} of dtype {value.dtype}"
+            )
+    if len({value.shape for value in images.values()}) > 1:
+        raise ValueError(
+            "`images` and `adversarial` must have the same shape. Received: images of shape "
+            f"{images['images'].shape}, adversarial of shape {images['adversarial'].shape}"
+        )
+    return images
+
+
+def _written(finding):
+    return Finding(*map(json_format.text, finding))
 
 
 def integers(name, value):
-    """Return an integer array, or refuse it."""
+    """Return an integer array, or raise a ValueError."""
     value = np.asarray(value)
     if not np.issubdtype(value.dtype, np.integer):
         raise ValueError(f"`{name}` must be integers. Received: {name} of dtype {value.dtype}")
@@ -16,7 +133,7 @@ def checked_flags(flags, cascade):
     if "clean" not in flags:
         raise ValueError(f"`flags` must have an entry 'clean'. Received: flags of {list(flags)}")
     names = ["clean", *(name for name in flags if name != "clean")]
-    flags = {str(name): np.array(flags[name]) for name in names}  # a copy, to be locked below
+    flags = {json_format.text(name): np.array(flags[name]) for name in names}  # Copies, locked below.
     shape = flags["clean"].shape
     if len(shape) != 1 or shape[0] == 0:
         raise ValueError(
@@ -42,6 +159,7 @@ def checked_flags(flags, cascade):
 
 def checked_seconds(seconds, flags):
     """Return the seconds as floats in the order of the flags."""
+    seconds = {json_format.text(name): value for name, value in seconds.items()}
     for name, value in seconds.items():
         if name not in flags or not np.isfinite(value) or value < 0:
             raise ValueError(
@@ -57,10 +175,13 @@ def checked_history(history):
     def number(value):  # a cell of a CSV file may be empty
         try:
             return float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return np.nan
 
-    columns = {str(k): np.array([number(v) for v in column]) for k, column in history.items()}
+    columns = {
+        json_format.text(name): np.array([number(value) for value in column])
+        for name, column in history.items()
+    }
     if len({len(column) for column in columns.values()}) > 1:
         lengths = {name: len(column) for name, column in columns.items()}
         raise ValueError(f"The columns of `history` must have one length. Received: {lengths}")
@@ -77,10 +198,11 @@ def checked_shards(shards):
         raise ValueError(
             f"Each report's settings['shard'] must be [i, n], slice i of n. Received: shards={shards}"
         ) from None
-    missing = sorted(set(range(counts[0])) - set(numbers_))
-    if len(set(counts)) > 1 or missing or len(numbers_) != counts[0]:
+    count = counts[0]
+    if len(set(counts)) > 1 or len(numbers_) != count or set(numbers_) != set(range(count)):
+        missing = sorted(set(range(min(count, _SHOWN))) - set(numbers_))
         raise ValueError(
-            f"Merging needs each of the {counts[0]} slices once; missing: {missing}. "
+            f"Merging needs each of the {count} slices once; missing: {missing}. "
             f"Received: shards={shards}"
         )
     return numbers_

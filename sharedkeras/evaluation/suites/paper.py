@@ -1,26 +1,15 @@
 """The attacks of the paper's tables, by dataset."""
 
-from sharedkeras.attacks import FGSM, PGD, CarliniWagner
+from sharedkeras.evaluation.suites import registry
+from sharedkeras.evaluation.suites.paper_settings import (
+    default_epsilon,
+    paper_epsilon,
+    paper_settings,
+)
 
-_MNIST = {"epsilon": 0.3, "step_size": 0.01, "learning_rate": 0.003}
-_CIFAR = {"epsilon": 0.031, "step_size": 0.003, "learning_rate": 0.01}
-_SETTINGS = {"mnist": _MNIST, "mnist-mini": _MNIST, "cifar10": _CIFAR, "cifar100": _CIFAR}
+__all__ = ["default_epsilon", "paper_attacks", "paper_epsilon"]
 
-
-def paper_epsilon(dataset):
-    """Return the Linf bound at which the paper judges networks on a dataset.
-
-    Args:
-        dataset: "mnist", "mnist-mini", "cifar10" or "cifar100".
-
-    Raises:
-        ValueError: if the paper has no such dataset.
-    """
-    if dataset not in _SETTINGS:
-        raise ValueError(
-            f"Unknown dataset; known are {sorted(_SETTINGS)}. Received: dataset={dataset!r}"
-        )
-    return _SETTINGS[dataset]["epsilon"]
+_NAMES = ["fgsm", "pgd<steps>", "cw", "cw-search"]
 
 
 def paper_attacks(dataset, names=("fgsm", "pgd20", "pgd40", "cw"), *, epsilon=None):
@@ -41,43 +30,6 @@ def paper_attacks(dataset, names=("fgsm", "pgd20", "pgd40", "cw"), *, epsilon=No
     Raises:
         ValueError: if the dataset or a name is unknown.
     """
-    radius = paper_epsilon(dataset) if epsilon is None else epsilon
-    values = _SETTINGS[dataset]
-    attacks = {}
-    for name in names:
-        if name == "fgsm":
-            attacks[name] = FGSM(epsilon=radius)
-        elif name == "cw":
-            attacks[name] = CarliniWagner(
-                c=1.0,
-                kappa=0.0,
-                steps=20,
-                learning_rate=values["learning_rate"],
-                compat="torchattacks",
-            )
-        elif name == "cw-search":
-            attacks[name] = CarliniWagner(kappa=0.0, steps=100, learning_rate=0.05)
-        elif name.startswith("pgd") and name[3:].isdigit() and int(name[3:]) > 0:
-            attacks[name] = PGD(epsilon=radius, step_size=values["step_size"], steps=int(name[3:]))
-        else:
-            known = ["natural", "fgsm", "pgd<steps>", "cw", "cw-search"]
-            raise ValueError(f"Unknown attack; known are {known}. Received: attack={name!r}")
-    return attacks
-
-
-def default_epsilon(dataset, norm):
-    """Return the paper's bound for a dataset, which is one in Linf.
-
-    Args:
-        dataset: "mnist", "mnist-mini", "cifar10" or "cifar100".
-        norm: str.
-
-    Raises:
-        ValueError: if the norm is another one, or the paper has no such dataset.
-    """
-    if norm != "linf":
-        raise ValueError(
-            "The paper's bounds are in Linf; for another norm `epsilon` must be given. "
-            f"Received: norm={norm!r}, epsilon=None"
-        )
-    return paper_epsilon(dataset)
+    paper_settings(dataset)
+    setting = registry.Setting(dataset=dataset, radius=epsilon)
+    return {name: registry.make(name, setting, known=_NAMES) for name in names}

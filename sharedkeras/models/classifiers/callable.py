@@ -1,10 +1,22 @@
-"""Classifiers of which only the outputs are known."""
+"""Classifiers that give outputs and nothing else."""
 
 import keras
 import numpy as np
 
+from sharedkeras.models.adapted import adapted
 from sharedkeras.models.classifiers.classifier import Classifier
 from sharedkeras.models.classifiers.frozen import FrozenClassifier
+
+_NO_ARRAY = (
+    "The network, a callable, must return logits as a NumPy array of shape (batch, K). Wrap it in a "
+    "function that does: of a dict take the entry of the logits, of a torch tensor "
+    "`tensor.detach().cpu().numpy()`. Received: an output of type"
+)
+
+
+def _kind(outputs):
+    keys = f" with the keys {sorted(map(str, outputs))}" if isinstance(outputs, dict) else ""
+    return f"{type(outputs).__module__}.{type(outputs).__qualname__}{keys}"
 
 
 class CallableClassifier:
@@ -12,10 +24,10 @@ class CallableClassifier:
 
     Args:
         function: `function(x) -> logits` on NumPy arrays, `(batch, H, W, C)` to `(batch, K)`. What it
-            tells by attributes `name`, `input_shape` and `num_classes`, as an exported file does, is
-            checked and reported.
+            tells by attributes `name`, `input_shape`, `num_classes` and `sha256` (of all that it loads),
+            as an exported file does, is checked and reported.
 
-    Attributes: those of `Classifier`, and `function`.
+    Attributes: those of `Classifier`, `function`, and `sha256`, a str or None.
     """
 
     white_box = False
@@ -28,15 +40,34 @@ class CallableClassifier:
         self.name = getattr(function, "name", called)
         self.input_shape = getattr(function, "input_shape", None)
         self.num_classes = getattr(function, "num_classes", None)
+        self.sha256 = getattr(function, "sha256", None)
 
     @property
     def folded(self):
-        """The classifier itself: of a callable there is no faster twin."""
+        """The classifier itself: a callable has no faster twin."""
         return self
 
     def predict(self, x):
-        """Compute the logits of one batch, `(batch, K)`."""
-        return np.asarray(self.function(np.asarray(x)))
+        """Compute the logits of one batch.
+
+        Args:
+            x: `(batch, H, W, C)` array or tensor.
+
+        Returns:
+            `(batch, K)` array.
+
+        Raises:
+            ValueError: if the function returns anything but an array of numbers.
+        """
+        outputs = self.function(np.asarray(x))
+        try:
+            logits = np.asarray(outputs)
+            sound = logits.dtype.kind in "fiu"
+        except Exception as error:  # Whatever a tensor of another framework raises.
+            raise ValueError(f"{_NO_ARRAY} {_kind(outputs)}") from error
+        if not sound:
+            raise ValueError(f"{_NO_ARRAY} {_kind(outputs)}")
+        return logits
 
 
 def as_classifier(network, select=None):
@@ -55,7 +86,14 @@ def as_classifier(network, select=None):
     if isinstance(network, FrozenClassifier | CallableClassifier):
         return network
     if isinstance(network, keras.Model):
-        return FrozenClassifier(network, select)
+        return FrozenClassifier(*adapted(network, select))
+    if any(kind.__module__.startswith("torch.") for kind in type(network).__mro__):
+        raise TypeError(
+            "`network` must be a keras.Model, or for black-box attacks a function from NumPy images "
+            "(batch, H, W, C) to NumPy logits. Wrap a torch module in one: `lambda x: "
+            "module(torch.from_numpy(x).permute(0, 3, 1, 2)).detach().cpu().numpy()`. "
+            f"Received: network of type {type(network).__module__}.{type(network).__qualname__}"
+        )
     if isinstance(network, Classifier):
         return network
     if callable(network):

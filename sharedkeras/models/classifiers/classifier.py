@@ -11,7 +11,7 @@ class Classifier(typing.Protocol):
     """The contract between a classifier and the attacks and evaluations.
 
     `FrozenClassifier` wraps a Keras network, `CallableClassifier` a file, an endpoint or any other
-    function of which only the outputs are known. One with gradients has more than this: attacks by
+    function that gives outputs and nothing else. One with gradients has more than this: attacks by
     gradients call it in compiled loops, by `iterate` and `apply` of `FrozenClassifier`.
 
     Attributes:

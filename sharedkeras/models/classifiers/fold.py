@@ -11,7 +11,7 @@ _ALONE = (layers.Lambda, keras.Model)
 
 
 def fold(network):
-    """Folds every BatchNormalization behind a convolution into that convolution's weights.
+    """Fold every BatchNormalization behind a convolution into that convolution's weights.
 
     In inference mode the normalisation is one factor and one offset per channel. TensorFlow runs these
     as passes of their own over the activations, which takes a third of a small network's forward pass.

@@ -189,7 +189,7 @@ class FrozenClassifier:
         return FrozenClassifier(keras.Model(self.unfolded.input, wanted))
 
     def compiled(self, key, fn):
-        """Compiles a function of this classifier, once for each key.
+        """Compile a function of this classifier, once for each key.
 
         Args:
             key: hashable; equal keys mean equal functions.

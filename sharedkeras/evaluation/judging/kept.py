@@ -1,0 +1,100 @@
+"""What a journal kept of an attack, believed only as far as the network bears it out."""
+
+import numpy as np
+
+from sharedkeras.evaluation.judging import identity
+from sharedkeras.evaluation.judging.attack_batch import verify
+from sharedkeras.evaluation.judging.batches import logits_of
+
+
+def attack_key(attack):
+    """Return the key under which an attack with its settings is kept, or None if it cannot be told."""
+    try:
+        return identity.digest(identity.describe(attack))[:16]
+    except identity.UnknownIdentity:
+        return None
+
+
+def keep(journal, key, index, done):
+    """Keep a finished batch in the journal, under a name of its own."""
+    if key is not None:
+        journal.write(f"{key}-{identity.digest_of_array(index)[:16]}", index, done)
+
+
+def kept(journal, key, classifier, attack, examples, batch_size):
+    """Return what the journal kept of the examples, every claimed success verified afresh.
+
+    A success that the network does not bear out is left out, and so is attacked again. That an
+    example withstood the attack cannot be verified without the attack; the seal alone vouches for it.
+
+    Args:
+        journal: `Journal`.
+        key: what `attack_key` gives.
+        classifier: `Classifier`.
+        attack: the attack.
+        examples: `Examples` that the attack is to be run on.
+        batch_size: int.
+
+    Returns:
+        `(rows, done)`: rows of `examples`, and what `attack_batch` returns of them. `done` has the
+        entry `probed` where gradients were looked at. None if nothing is kept.
+    """
+    entries = None if key is None or not len(examples.index) else journal.read(key, examples.index)
+    found = _by_example(entries or [], examples)
+    if not found:
+        return None
+    rows = np.array(sorted(found))
+    images, seconds = zip(*(found[row] for row in rows), strict=True)
+    success = np.array([image is not None for image in images])
+    adv = np.array([image for image in images if image is not None], examples.x.dtype)
+    adv = adv.reshape(-1, *examples.x.shape[1:])
+    claimed = examples.take(rows[success])
+    sound, distance, predicted = _verified(classifier, attack, claimed, adv, batch_size)
+    stays = ~success
+    stays[success] = sound
+    done = {
+        "success": success[stays],
+        "adversarial": adv[sound],
+        "distance": distance[sound],
+        "predicted": predicted[sound],
+        "seconds": np.float64(sum(seconds)),
+    }
+    for entry in entries:
+        done |= {name: entry[name] for name in ("probed", "end", "checkpoints") if name in entry}
+    return rows[stays], done
+
+
+def _verified(classifier, attack, examples, adv, batch_size):
+    if not len(adv):
+        return np.zeros(0, bool), np.zeros(0, "float32"), np.zeros(0, "int32")
+    logits = logits_of(classifier, adv, batch_size)
+    sound, distance = verify(attack, examples.x, examples.y, adv, logits)
+    return sound, distance, np.argmax(logits, axis=1).astype("int32")
+
+
+def _by_example(entries, examples):
+    """Return a dict from row to (adversarial image or None, seconds)."""
+    row_of = {int(number): row for row, number in enumerate(examples.index)}
+    found = {}
+    for entry in entries:
+        if not _is_sound(entry, examples.x):
+            continue
+        images = iter(entry["adversarial"])
+        seconds = float(entry["seconds"]) / len(entry["index"])
+        for number, success in zip(entry["index"], entry["success"], strict=True):
+            image = next(images) if success else None
+            if int(number) in row_of:
+                found[row_of[int(number)]] = (image, seconds)  # The latest entry counts.
+    return found
+
+
+def _is_sound(entry, x):
+    success, adv = entry.get("success"), entry.get("adversarial")
+    if success is None or adv is None or "seconds" not in entry:
+        return False
+    return (
+        success.dtype == bool
+        and success.shape == entry["index"].shape
+        and adv.dtype == x.dtype
+        and adv.shape == (success.sum(), *x.shape[1:])
+    )

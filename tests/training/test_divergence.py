@@ -1,0 +1,148 @@
+"""A run that diverges stops, says at which update, and keeps what was good."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from damage.groups.checkpoint import make_trainer
+from support.failing_disk import Killed, disk
+
+from sharedkeras import models, recipes, training
+from sharedkeras.files import litter
+from sharedkeras.training import callbacks, checkpoint
+from sharedkeras.training.divergence import StopWhenDiverged
+
+TINY = dataclasses.replace(
+    recipes.get("mnist-cnn-standard"),
+    dataset="mnist-mini",
+    epochs=3,
+    attack_steps=1,
+    batch_size=50,
+    validation_size=9900,
+    validation_examples=10,
+)  # 100 images: 2 updates an epoch
+ALONE = {"validation_size": 9900, "validation_examples": 0}
+
+
+def content(run):
+    kept = [
+        run / "best.keras",
+        run / "last.keras",
+        run / "metrics.csv",
+        *(run / "checkpoints").iterdir(),
+    ]
+    return {path: path.read_bytes() for path in kept}
+
+
+@pytest.mark.parametrize("changes", [{}, ALONE], ids=["validated", "alone"])
+def test_a_rate_of_a_million(tmp_path, changes):
+    recipe = dataclasses.replace(TINY, learning_rate=1e6, **changes)
+    with pytest.raises(training.DivergedError, match=r" is (nan|-?inf) at update [2-6]\b"):
+        training.fit(recipe, tmp_path / "run", verbose=0)
+    for path in (tmp_path / "run").glob("*.keras"):
+        models.load_network(path)  # Refuses what is not finite.
+
+
+@pytest.mark.parametrize("what", ["weight", "momentum"])
+def test_what_the_epoch_before_left_is_kept(tmp_path, monkeypatch, what):
+    run, before = tmp_path / "run", {}
+
+    class Poison(callbacks.EpochState):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                before.update(content(run))
+                if what == "weight":
+                    bad = self.model.trainable_variables[0]
+                else:
+                    bad = self.model.optimizer.variables[-1]
+                bad.assign(np.full(bad.shape, np.inf))
+
+    monkeypatch.setattr(callbacks, "EpochState", Poison)
+    with pytest.raises(training.DivergedError, match=r"is inf at update 4\b"):
+        training.fit(dataclasses.replace(TINY, **ALONE), run, verbose=0)
+    assert len(before) == 4
+    assert content(run) == before
+
+
+def test_the_update_is_named():
+    trainer = make_trainer()
+    x = np.random.default_rng(0).random((8, 4, 4, 1), "float32")
+    x[5] = np.nan
+    with pytest.raises(training.DivergedError, match=r"update 3\b"):
+        trainer.fit(
+            x, np.arange(8) % 3, batch_size=2, shuffle=False, verbose=0, callbacks=[StopWhenDiverged()]
+        )
+
+
+def test_a_good_run_goes_on():
+    trainer = make_trainer()
+    x = np.random.default_rng(0).random((8, 4, 4, 1), "float32")
+    trainer.fit(x, np.arange(8) % 3, batch_size=2, epochs=2, verbose=0, callbacks=[StopWhenDiverged()])
+    assert int(trainer.update.value) == 8
+
+
+def test_killed_at_any_operation_of_an_epochs_end_the_run_goes_on_from_it_or_the_one_before(
+    tmp_path, monkeypatch
+):
+    trainer = make_trainer()
+    trainer.steps_per_epoch = 1
+    keeper = callbacks.Keeper(tmp_path, identity={"recipe": "a"})
+    keeper.set_model(trainer)
+
+    def end(epoch):
+        keeper.history = {k: v[:epoch] for k, v in keeper.history.items()}
+        keeper.on_epoch_begin(epoch)
+        keeper.on_epoch_end(epoch, {"loss": 1.0 / (epoch + 1)})
+
+    for epoch in range(2):
+        end(epoch)
+    with disk(monkeypatch) as done:
+        end(2)
+    monkeypatch.setattr(litter, "is_alive", lambda pid, since: False)
+    seen = set()
+    for last in range(len(done)):
+        for path in checkpoint.listed(tmp_path / "checkpoints"):
+            path.unlink()
+        for epoch in range(2):
+            end(epoch)
+        with pytest.raises(Killed), disk(monkeypatch, last):
+            end(2)
+        for name in ("best.keras", "last.keras"):
+            models.load_network(tmp_path / name)
+        done_epochs, history = checkpoint.restore_newest(
+            tmp_path / "checkpoints", make_trainer(1), run={"recipe": "a"}
+        )
+        assert done_epochs == len(history["loss"])
+        seen.add(done_epochs)
+        litter.remove_litter(tmp_path)
+        litter.remove_litter(tmp_path / "checkpoints")
+    assert seen == {2, 3}
+    names = {path.name for path in tmp_path.rglob("*")}
+    assert not [name for name in names if name.endswith((".tmp", ".tmp.keras"))]
+
+
+def test_checkpoint_of_another_run(tmp_path):
+    trainer = make_trainer()
+    path = checkpoint.save(tmp_path, trainer, epoch=1, history={}, run={"recipe": "a", "data": "b"})
+    with pytest.raises(ValueError, match=r"another run: expected the same data\. .*epoch-0001"):
+        checkpoint.restore(path, trainer, run={"recipe": "a", "data": "c"})
+
+
+def test_a_run_on_other_data_is_not_resumed(tmp_path):
+    from sharedkeras.training.run import identify
+
+    x, y = np.zeros((4, 2, 2, 1), "float32"), np.arange(4)
+    mine = identify(TINY, x, y)
+    assert identify(TINY, x.copy(), y.copy()) == mine
+    assert identify(TINY, x, y[::-1])["data"] != mine["data"]
+    assert identify(TINY, x + 1, y)["data"] != mine["data"]
+    assert identify(dataclasses.replace(TINY, seed=1), x, y)["recipe"] != mine["recipe"]
+
+
+def test_a_directory_at_work_is_refused(tmp_path):
+    from sharedkeras.files import locked
+
+    run = tmp_path / "run"
+    training.run.open_run(run, TINY, resume=False)
+    with locked(run), pytest.raises(FileExistsError, match="works in this directory"):
+        training.fit(TINY, run, resume=True, verbose=0)

@@ -1,0 +1,139 @@
+"""Publishing: the old entry or the new one, at every moment and for every error."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+
+import numpy as np
+import pytest
+from damage.groups.publish import make_run
+from support.failing_disk import Killed, disk
+
+import zoo
+from sharedkeras.files import litter, locked
+from zoo import cards_index, loading, make_card, publishing, weights_store
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("runs") / "run")
+
+
+@pytest.fixture(scope="module")
+def made(run):
+    """The card and the weights of the run, and those of another one of the same name."""
+    card, packed = make_card.make_card(run, "mine")
+    other = {**card, "training": {**card["training"], "hardware": "another"}}
+    return (card, packed), (other, packed + b"another")
+
+
+def entry(root, name="mine"):
+    """Return a network's card and weights, which must be there, whole and fit together; or None."""
+    paths = cards_index.card_files(root)
+    if not paths:
+        return None
+    (path,) = paths
+    card = json.loads(path.read_text())
+    data = (root / "weights" / card["weights"]["file"]).read_bytes()
+    assert hashlib.sha256(data).hexdigest() == card["weights"]["sha256"]
+    return card["training"]["hardware"], data
+
+
+def write(root, card, packed):
+    card = json.loads(json.dumps(card))
+    card["weights"]["sha256"] = hashlib.sha256(packed).hexdigest()
+    card["weights"]["bytes"] = len(packed)
+    path = root / "cards" / "mnist" / "linf" / "mine.json"
+    for directory in (root / "weights", path.parent):
+        directory.mkdir(parents=True, exist_ok=True)
+    publishing.write_entry(card, packed, path, root / "weights")
+
+
+def files(root):
+    return sorted(p.name for p in root.rglob("*") if p.is_file())
+
+
+@pytest.mark.parametrize("error", [Killed, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))])
+@pytest.mark.parametrize("is_there", [False, True])
+def test_stopped_at_any_operation_the_entry_is_old_or_new(made, tmp_path, monkeypatch, error, is_there):
+    first, second = made
+    new = ("another", second[1])
+    old = ("", first[1]) if is_there else None
+
+    def prepare(root):
+        if is_there:
+            write(root, *first)
+        return root
+
+    with disk(monkeypatch) as done:
+        write(prepare(tmp_path / "count"), *second)
+    seen = set()
+    for last in range(len(done)):
+        root = prepare(tmp_path / str(last))
+        before = files(root)
+        with disk(monkeypatch, last, error), contextlib.suppress(Killed, OSError):
+            write(root, *second)
+        found = entry(root)
+        assert found in (old, new), last
+        seen.add(found == new)
+        if error is not Killed and found == old:
+            assert files(root) == before
+        # The next one succeeds and leaves one card and its weights only.
+        monkeypatch.setattr(litter, "is_alive", lambda pid, since: False)
+        for directory in (root / "weights", root / "cards" / "mnist" / "linf"):
+            litter.remove_litter(directory)
+        write(root, *second)
+        assert entry(root) == new
+        assert len(files(root)) == 2
+    assert seen == {False, True}
+
+
+def test_published_replaced_and_loaded(run, tmp_path, monkeypatch):
+    root = tmp_path / "zoo"
+    path = publishing.publish(run, "mine", root=root)
+    assert path == root / "cards" / "mnist" / "linf" / "mine.json"
+    with pytest.raises(FileExistsError, match="replace=True"):
+        publishing.publish(run, "mine", root=root)
+    assert publishing.publish(run, "mine", root=root, hardware="another", replace=True) == path
+    assert entry(root)[0] == "another"
+    assert len(files(root)) == 2
+    monkeypatch.setattr(cards_index, "ROOT", root)
+    monkeypatch.setattr(weights_store, "ROOT", root)
+    assert zoo.names() == ["mine"]
+    card = zoo.card("mine")
+    assert (card["norm"], card["epsilon"], card["evaluation"]["n"]) == ("linf", 0.3, 10_000)
+    assert card["evaluation"]["accuracy"] == {"pgd20": 0.75}
+    shipped = weights_store.pack(zoo.load("mine"))
+    assert hashlib.sha256(shipped).hexdigest() == card["weights"]["sha256"]
+
+
+def test_two_publishers_do_not_meet(run, tmp_path):
+    root = tmp_path / "zoo"
+    root.mkdir()
+    with locked(root), pytest.raises(FileExistsError, match="works in this directory"):
+        publishing.publish(run, "mine", root=root)
+
+
+def test_weights_that_float16_holds_are_published_in_it(tmp_path):
+    network = zoo.load(zoo.names()[0])
+    network.set_weights([w.astype("float16").astype("float32") for w in network.get_weights()])
+    run = make_run(tmp_path / "run", network=network)
+    card = json.loads(publishing.publish(run, "half", root=tmp_path, dtype="float16").read_text())
+    assert card["weights"]["dtype"] == "float16"
+
+
+def test_a_network_of_other_layers_with_the_same_weights(run, monkeypatch):
+    build = loading.build
+
+    def with_other_activation(description, **options):
+        network = build(description, **options)
+        network.layers[1].activation = np.tanh
+        return network
+
+    network = build(zoo.card(zoo.names()[0])["network"])
+    changed = with_other_activation(zoo.card(zoo.names()[0])["network"])
+    changed.set_weights(network.get_weights())
+    with pytest.raises(ValueError, match="something else"):
+        make_card.check_same_function(network, changed, run)

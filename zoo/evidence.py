@@ -1,0 +1,100 @@
+"""Compares a report with what a card is going to say of the network."""
+
+import numpy as np
+
+from sharedkeras.evaluation import weights_digest
+
+# The paper's 0.031 stands for 8/255, which is 1.2 % more: a report may judge so much more strictly.
+_STRICTER = 1.02
+_SAME = 1e-6
+
+
+def check_report(report, recipe, size, *, where):
+    """Refuse a report that is not in the recipe's ball, on the whole test set of its data.
+
+    Args:
+        report: `Report`.
+        recipe: dict, the recipe in the run's `config.json`.
+        size: int, how many test images the recipe's data set has.
+        where: path of the report, for messages.
+
+    Raises:
+        ValueError: naming what differs.
+    """
+    settings = report.settings
+    trained = recipe.get("attack_options", {}).get(
+        "norm", "linf"
+    )  # Recipes name a norm only if another.
+    for name, expected in (("dataset", recipe["dataset"]), ("split", "test"), ("norm", trained)):
+        if settings.get(name) != expected:
+            raise ValueError(
+                f"The report is not the evidence for this network: expected {name} to be {expected!r}. "
+                f"Received: {name}={settings.get(name)!r} in {where}"
+            )
+    _check_ball(settings, recipe["epsilon"], where)
+    if report.n != size or settings.get("split_size", size) != size:
+        raise ValueError(
+            f"A card needs a report on all {size:,} test images of {recipe['dataset']}. "
+            f"Received: n={report.n:,}, split_size={settings.get('split_size')} in {where}"
+        )
+    if not np.array_equal(np.sort(report.indices), np.arange(size)):
+        raise ValueError(
+            f"A card needs a report on each of the {size:,} test images, numbered from 0. "
+            f"Received: indices from {report.indices.min()} to {report.indices.max()} in {where}"
+        )
+    if not report.accuracy:
+        raise ValueError(f"A card needs a report on at least one attack. Received: none in {where}")
+    if report.verdict == "not usable":
+        raise ValueError(
+            f"A card needs a report whose verdict is not 'not usable': {report.verdict_sentence} "
+            f"Received: {where}"
+        )
+
+
+def check_weights(report, network, *, where):
+    """Refuse a report of other weights than those that are stored.
+
+    Args:
+        report: `Report`.
+        network: `keras.Model` with the weights as they are stored.
+        where: path of the report, for messages.
+
+    Raises:
+        ValueError: if their digest is not the report's.
+    """
+    told = report.settings.get("weights_sha256")
+    if told != weights_digest(network):
+        raise ValueError(
+            "The report is of other weights. Expected those of the run, rounded if `dtype` rounds. "
+            f"Received: weights_sha256={told!r} in {where}"
+        )
+
+
+def _check_ball(settings, trained, where):
+    """Refuse another ball than the recipe's, and attacks in another one than the report states."""
+    judged = settings.get("epsilon")
+    if not _is_number(judged) or not trained * (1 - _SAME) <= judged <= trained * _STRICTER:
+        raise ValueError(
+            f"The report is of another ball: expected epsilon to be the recipe's {trained}. "
+            f"Received: epsilon={judged!r} in {where}"
+        )
+    attacks = settings.get("attacks", {})
+    if not isinstance(attacks, dict) or not all(isinstance(a, dict) for a in attacks.values()):
+        raise ValueError(
+            f"The report is damaged: expected the attacks with their settings. "
+            f"Received: attacks={str(attacks)[:80]} in {where}"
+        )
+    for name, attack in attacks.items():
+        epsilon = attack.get("epsilon")
+        # An attack in another norm, or one that looks for the smallest perturbation, has its own.
+        if attack.get("norm") != settings["norm"] or epsilon is None:
+            continue
+        if not _is_number(epsilon) or abs(epsilon - judged) > _SAME:
+            raise ValueError(
+                f"The report contradicts itself: expected epsilon={judged} of each attack. "
+                f"Received: epsilon={epsilon!r} of {name!r} in {where}"
+            )
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool)
