@@ -8,10 +8,8 @@ python apps/browse_zoo.py --readme=README.md   # writes the table into the file
 import json
 import pathlib
 
-import app_support
-from absl import app, flags
-
-from sharedkeras.files import write_atomically
+from absl import flags
+from app_support import ending
 
 flags.DEFINE_string("name", None, "Name of the network whose card is shown.")
 flags.DEFINE_string("readme", None, "Markdown file whose zoo table is rewritten.")
@@ -46,14 +44,12 @@ def table():
 
 
 def main(_):
-    """Print or rewrites."""
+    """Print the table or a card, or rewrite the table in a file."""
     import zoo
+    from sharedkeras import files
 
     if FLAGS.name is not None:
-        try:
-            print(json.dumps(zoo.card(FLAGS.name), indent=1))
-        except ValueError as error:
-            app_support.fail(error)
+        print(json.dumps(zoo.card(FLAGS.name), indent=1))
         return
     if FLAGS.readme is None:
         print(table())
@@ -61,10 +57,10 @@ def main(_):
     path = pathlib.Path(FLAGS.readme)
     text = path.read_text(encoding="utf-8")
     if _BEGIN not in text or _END not in text:
-        app_support.fail(f"The file has no line {_BEGIN} and {_END}. Received: --readme={path}")
+        raise ValueError(f"The file has no line {_BEGIN} and {_END}. Received: --readme={path}")
     before, rest = text.split(_BEGIN, 1)
-    write_atomically(path, f"{before}{_BEGIN}\n{table()}\n{_END}{rest.split(_END, 1)[1]}")
+    files.write_atomically(path, f"{before}{_BEGIN}\n{table()}\n{_END}{rest.split(_END, 1)[1]}")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    ending.run(main)

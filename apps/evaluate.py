@@ -12,11 +12,23 @@ import pathlib
 import shlex
 import sys
 
-import app_support
-from absl import app, flags
+from absl import flags
+from app_support import (
+    common_flags,
+    ending,
+    judged_images,
+    memory,
+    opening,
+    own_code,
+    results,
+    run_dirs,
+    start_up,
+    unfinished,
+    wording,
+)
 
-app_support.define_common_flags()
-app_support.define_judging_flags()
+common_flags.define_common_flags()
+common_flags.define_judging_flags()
 flags.DEFINE_list(
     "attacks",
     None,
@@ -34,7 +46,6 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_string("shard", None, "i/m: judge slice i of m, counted from 0.")
 flags.DEFINE_list("merge", None, "report.json files of the slices to join into one report.")
-flags.DEFINE_string("resume_from", None, "Directory that keeps finished batches of the evaluation.")
 FLAGS = flags.FLAGS
 
 
@@ -60,50 +71,57 @@ def _names(is_file):
     return names, names == ["autoattack"]
 
 
-def _judge(opened):
-    from sharedkeras import data, evaluation
-    from sharedkeras.evaluation.black_box import black_box
-    from sharedkeras.evaluation.checks.upper_bound import bounded_above
-    from sharedkeras.evaluation.sanity import with_sanity
-    from sharedkeras.evaluation.suites.named import named_attacks
-    from sharedkeras.evaluation.suites.paper import default_epsilon
+def _judge(opened, kept):
+    from sharedkeras import evaluation
 
     network, dataset = opened.network, opened.dataset
     names, is_autoattack = _names(opened.is_file)
     ball = {"norm": FLAGS.norm}
-    ball["epsilon"] = default_epsilon(dataset, FLAGS.norm) if FLAGS.epsilon is None else FLAGS.epsilon
+    ball["epsilon"] = (
+        evaluation.default_epsilon(dataset, FLAGS.norm) if FLAGS.epsilon is None else FLAGS.epsilon
+    )
     _check_flags(opened, names, is_autoattack)
     attacks = {}
     if not is_autoattack:
-        attacks = named_attacks(names, dataset=dataset, queries=FLAGS.queries, **ball)
-    surrogate = app_support.open_surrogate(FLAGS.surrogate, opened) if FLAGS.surrogate else None
-    test = data.load(dataset, "test", data_dir=FLAGS.data_dir, download=FLAGS.download)
-    n = min(FLAGS.eval_examples or len(test.x), len(test.x))
-    x, y = test.x[:n], test.y[:n]
+        attacks = evaluation.named_attacks(names, dataset=dataset, queries=FLAGS.queries, **ball)
+    surrogate = (
+        opening.open_surrogate(FLAGS.surrogate, opened, trust=FLAGS.trust) if FLAGS.surrogate else None
+    )
+    seed = FLAGS.seed or 0
+    images = judged_images.load_judged_images(
+        dataset,
+        count=FLAGS.eval_examples,
+        way=FLAGS.subset,
+        seed=seed,
+        data_dir=FLAGS.data_dir,
+        download=FLAGS.download,
+    )
+    x, y = images.x, images.y
     arguments = {
         "batch_size": FLAGS.batch_size or 128,
-        "seed": FLAGS.seed or 0,
-        "label_names": opened.label_names or test.label_names,
-        "resume_from": app_support.resume_dir(FLAGS.resume_from, opened),
+        "seed": seed,
+        "index": images.index,
+        "label_names": opened.label_names or images.label_names,
+        "resume_from": kept,
         "verbose": True,
         "settings": {
-            "dataset": dataset,
-            "split": "test",
-            "split_size": len(test.x),
+            **images.settings,
             "weights": FLAGS.weights,
             **ball,
             "command": shlex.join(["python", *sys.argv]),
             **opened.settings,
         },
     }
-    print(f"{network.name} on {n:,} test images of {dataset}", flush=True)
+    print(f"{network.name} on {images.text}", flush=True)
     if surrogate is not None:
         report = evaluation.transfer(network, surrogate, x, y, attacks, **arguments)
-        report = bounded_above(
+        report = evaluation.bounded_above(
             report, "All images were crafted on another network; attacks on this one may leave less."
         )
     elif names == ["square"] or (is_autoattack and opened.is_file):
-        report = black_box(network, x, y, queries=FLAGS.queries, shard=_shard(), **ball, **arguments)
+        report = evaluation.black_box(
+            network, x, y, queries=FLAGS.queries, shard=_shard(), **ball, **arguments
+        )
     elif is_autoattack and FLAGS.ray_shards:
         report = evaluation.autoattack_on_ray(
             network, x, y, shards=FLAGS.ray_shards, version=FLAGS.version, **ball, **arguments
@@ -116,7 +134,7 @@ def _judge(opened):
         report = evaluation.evaluate(network, x, y, attacks, **arguments)
     if FLAGS.sanity:
         print("Checking the gradients ...", flush=True)
-        report = with_sanity(report, network, x, y, **ball)
+        report = evaluation.sanity.with_sanity(report, network, x, y, **ball)
     return report
 
 
@@ -125,7 +143,7 @@ def _check_flags(opened, names, is_autoattack):
         possible = (
             "--attacks=autoattack (its black-box part, Square), --attacks=square, --surrogate=<net>"
         )
-        app_support.require_black_box(names, FLAGS.network, possible)
+        opening.require_black_box(names, FLAGS.network, possible)
     if opened.is_file and FLAGS["version"].present:
         raise ValueError("`--version` is of no use for a file: of AutoAttack its black-box part runs.")
     if opened.is_file and FLAGS.sanity:
@@ -143,41 +161,43 @@ def _check_flags(opened, names, is_autoattack):
     _shard()
 
 
-def main(_):
-    """Judges, prints the table, writes report.json and report.html."""
-    app_support.import_quietly()
+def _report(out):
+    """Return the report asked for, and the run whose network it is of, or None."""
     from sharedkeras import evaluation
-    from sharedkeras.evaluation.report.keeping import report_name
-    from sharedkeras.evaluation.report.text import text_table
 
-    run = None
-    try:
-        if FLAGS.merge:
-            report = evaluation.merge([evaluation.Report.from_json(path) for path in FLAGS.merge])
-        elif FLAGS.network is None:
-            raise ValueError(
-                "Expected: --network=<run directory | .keras file | name of the zoo | .onnx file | "
-                "SavedModel>"
-            )
-        else:
-            opened = app_support.open_network(
-                FLAGS.network, weights=FLAGS.weights, dataset=FLAGS.dataset
-            )
-            run = opened.run_dir
-            report = _judge(opened)
-    except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
-        app_support.fail(error)
-    default = run or app_support.new_run_dir(f"evaluate-{pathlib.Path(FLAGS.network or 'merged').stem}")
-    out = pathlib.Path(FLAGS.run_dir or default)
-    out.mkdir(parents=True, exist_ok=True)
-    name = report_name(out, report)
-    report.to_json(out / f"{name}.json")
-    report.to_html(out / f"{name}.html", run=run)
-    print(text_table(report))
-    print(app_support.findings_text(report))
-    print(f"peak memory {app_support.peak_memory_gb():.2f} GB")
-    print(f"report      {out / name}.html")
+    if FLAGS.merge:
+        return evaluation.merge([evaluation.Report.from_json(path) for path in FLAGS.merge]), None
+    opened = opening.open_network(
+        FLAGS.network, weights=FLAGS.weights, dataset=FLAGS.dataset, trust=FLAGS.trust
+    )
+    with unfinished.kept_in(opening.resume_dir(FLAGS.resume_from, opened), out) as kept:
+        return _judge(opened, kept), opened.run_dir
+
+
+def main(_):
+    """Judge, print the table, write report.json and report.html."""
+    if FLAGS.network is None and not FLAGS.merge:
+        raise ValueError(
+            "Expected: --network=<run directory | .keras file | name of the zoo | .onnx file | "
+            "SavedModel>"
+        )
+    start_up.prepare_frameworks()
+    own_code.import_modules()
+    from sharedkeras import evaluation
+
+    source = pathlib.Path(FLAGS.network or "merged")
+    own = source if (source / "config.json").is_file() else None  # A run keeps its report itself.
+    with run_dirs.results_in(FLAGS.run_dir or own, f"evaluate-{source.stem}") as out:
+        report, run = _report(out)
+        print(evaluation.text_table(report))
+        print(wording.findings_text(report))
+
+        path, written = results.write_report(out, report, run=run)
+        print(f"peak memory {memory.peak_memory()}")
+        print(f"report      {path}")
+    if not written:
+        sys.exit(ending.NOT_WRITTEN)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    ending.run(main)

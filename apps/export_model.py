@@ -8,8 +8,8 @@ import json
 import pathlib
 import time
 
-import app_support
 from absl import app, flags
+from app_support import ending, own_code, start_up
 
 _FORMATS = ("saved_model", "onnx")
 _PARITY_IMAGES = 1000
@@ -18,7 +18,10 @@ _ROW = "{:<12} {:>8} {:>6} {:>21} {:>13} {:>8}  {}"
 
 def _define_flags():
     # Not at the top level, so that this module can be imported beside others with flags of these names.
-    flags.DEFINE_string("network", None, "Run directory, .keras file or name in the zoo.", required=True)
+    flags.DEFINE_string(
+        "network", None, "Run directory, .keras or .h5 file, or name of the zoo.", required=True
+    )
+    own_code.define_flags()
     flags.DEFINE_list("format", list(_FORMATS), "saved_model, onnx, or both.")
     flags.DEFINE_string(
         "output", None, "Directory to write to; default: exports/ in the run or beside the file."
@@ -90,6 +93,7 @@ def export_network(
     data_dir=None,
     overwrite=False,
     images=_PARITY_IMAGES,
+    trust=False,
 ):
     """Export a network and print a table of what was written.
 
@@ -102,15 +106,15 @@ def export_network(
         data_dir: directory with prepared data sets, or None for the default.
         overwrite: bool, whether earlier exports are replaced.
         images: int, on how many test images the files are compared with Keras.
+        trust: bool, whether code inside of the network's file may run.
 
     Returns:
         List of `ParityReport`.
     """
     import export
     import zoo
-    from export.writing.placement import size_of
 
-    network = zoo.find(source, weights=weights)
+    network = zoo.find(source, weights=weights, trust=trust)
     name, directory, known_dataset = find_origin(source)
     directory = pathlib.Path(output or directory)
     label_names, x = load_test(dataset or known_dataset, data_dir, images)
@@ -126,7 +130,7 @@ def export_network(
         seconds = time.perf_counter() - start
         row = (
             form,
-            f"{size_of(report.path) / 1e6:.2f}",
+            f"{export.size_of(report.path) / 1e6:.2f}",
             report.n,
             f"{report.max_logit_difference:.2e}",
             report.argmax_equal,
@@ -145,22 +149,21 @@ def main(argv):
         raise app.UsageError(f"Unknown arguments: {argv[1:]}")
     if not options.format or set(options.format) - set(_FORMATS):
         raise app.UsageError(f"--format must be of {list(_FORMATS)}. Received: {options.format}")
-    app_support.import_quietly()
-    try:
-        export_network(
-            options.network,
-            formats=options.format,
-            output=options.output,
-            weights=options.weights,
-            dataset=options.dataset,
-            data_dir=options.data_dir,
-            overwrite=options.overwrite,
-            images=options.parity_images,
-        )
-    except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
-        app_support.fail(error)
+    start_up.prepare_frameworks()
+    own_code.import_modules()
+    export_network(
+        options.network,
+        formats=options.format,
+        output=options.output,
+        weights=options.weights,
+        dataset=options.dataset,
+        data_dir=options.data_dir,
+        overwrite=options.overwrite,
+        images=options.parity_images,
+        trust=options.trust,
+    )
 
 
 if __name__ == "__main__":
     _define_flags()
-    app.run(main)
+    ending.run(main)

@@ -3,12 +3,11 @@
 python apps/predict.py --network=runs/mnist/exports/cnn.onnx seven.png
 """
 
-import app_support
 import numpy as np
 from absl import app, flags
+from app_support import ending
 
 import export
-from export.image_file import read_image
 
 _NETWORK = flags.DEFINE_string(
     "network", None, "ONNX file that apps/export_model.py wrote.", required=True
@@ -20,15 +19,12 @@ def main(argv):
     paths = argv[1:]
     if not paths:
         raise app.UsageError("Name at least one image file.")
-    try:
-        network = export.load_onnx(_NETWORK.value)
-        images = np.stack([read_image(path, network.input_shape) for path in paths])
-    except (OSError, ValueError) as error:
-        app_support.fail(error)
+    network = export.load_onnx(_NETWORK.value)
+    images = np.stack([export.read_image(path, network.input_shape) for path in paths])
     width = max(map(len, paths))
     for path, (name, probability) in zip(paths, network.predict(images), strict=True):
         print(f"{path:<{width}}  {name}  {probability:.4f}")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    ending.run(main)

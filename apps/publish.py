@@ -4,8 +4,8 @@ python apps/evaluate.py --network=runs/mine --attacks=fgsm,pgd20,pgd40,cw
 python apps/publish.py --run_dir=runs/mine --name=mnist-cnn-mine --hardware="2 CPU cores"
 """
 
-import app_support
-from absl import app, flags
+from absl import flags
+from app_support import ending, start_up
 
 flags.DEFINE_string("run_dir", None, "Directory of the run.", required=True)
 flags.DEFINE_string("name", None, "Name in the zoo.", required=True)
@@ -18,21 +18,19 @@ FLAGS = flags.FLAGS
 
 def main(_):
     """Publish."""
-    from zoo.publishing import publish
+    start_up.prepare_frameworks()
+    import zoo
 
-    try:
-        card = publish(
-            FLAGS.run_dir,
-            FLAGS.name,
-            dtype=FLAGS.dtype,
-            hardware=FLAGS.hardware,
-            replace=FLAGS.replace,
-            data_dir=FLAGS.data_dir,
-        )
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
-        app_support.fail(error)
+    card = zoo.publish(
+        FLAGS.run_dir,
+        FLAGS.name,
+        dtype=FLAGS.dtype,
+        hardware=FLAGS.hardware,
+        replace=FLAGS.replace,
+        data_dir=FLAGS.data_dir,
+    )
     print(f"card {card}\nnext: python apps/browse_zoo.py --readme=README.md")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    ending.run(main)

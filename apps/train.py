@@ -13,17 +13,37 @@ import dataclasses
 import math
 import pathlib
 import shlex
-import subprocess
 import sys
 
-import app_support
-from absl import app, flags
+from absl import flags
+from app_support import (
+    common_flags,
+    ending,
+    judged_images,
+    memory,
+    own_code,
+    registered,
+    results,
+    run_dirs,
+    start_up,
+    wording,
+)
 
-app_support.define_common_flags()
-flags.DEFINE_string("recipe", None, "Recipe by name; otherwise found by dataset, model, objective.")
+common_flags.define_common_flags()
+common_flags.define_subset_flag()
+own_code.define_flags()
+flags.DEFINE_string(
+    "recipe",
+    None,
+    f"{', '.join(registered.recipes())}; default: found by dataset, model and objective.",
+)
 flags.DEFINE_string("dataset", None, "mnist-mini (default), mnist, cifar10 or cifar100.")
-flags.DEFINE_string("model", None, "cnn, resnet18, resnet50, wrn-34-10 or wrn-<depth>-<width>.")
-flags.DEFINE_string("objective", None, "Name of an objective; shared-information by default.")
+flags.DEFINE_string(
+    "model", None, f"{', '.join(registered.models())}, wrn-34-10 or wrn-<depth>-<width>."
+)
+flags.DEFINE_string(
+    "objective", None, f"{', '.join(registered.objectives())}; default: shared-information."
+)
 flags.DEFINE_bool("resume", False, "Go on with the run in --run_dir from its last checkpoint.")
 flags.DEFINE_integer("max_steps", None, "Stop after that many updates.", lower_bound=1)
 flags.DEFINE_integer(
@@ -37,6 +57,7 @@ flags.DEFINE_bool("export", True, "Write and check a SavedModel and an ONNX file
 flags.DEFINE_bool("deterministic", False, "Make every operation return the same bits each time.")
 
 _TRIAL_PARITY_IMAGES = 64
+_MOST_IMAGES = 1000  # Attacked at the end unless told otherwise; of MNIST all are.
 
 _FIELDS = {
     "epochs": flags.DEFINE_integer,
@@ -162,51 +183,51 @@ def _announce(recipe, run_dir):
         if start:
             print(f"resuming    {start} of {recipe.epochs} epochs are done")
         seconds = estimate_seconds(network, recipe, len(train.x), FLAGS.max_steps, start)
-        print(f"estimate    {app_support.duration(seconds)} of training on this machine\n", flush=True)
+        print(f"estimate    {wording.duration(seconds)} of training on this machine\n", flush=True)
 
     return announce
 
 
 def _evaluate(recipe, run_dir, weights, clock):
-    from sharedkeras import data, evaluation
-    from sharedkeras.evaluation.report.keeping import report_name
-    from sharedkeras.evaluation.report.text import text_table
+    """Attack test images; return the report's page and whether it is in its place, or None for none."""
+    from sharedkeras import evaluation
     from sharedkeras.models import load_network
 
-    test = data.load(recipe.dataset, "test", data_dir=FLAGS.data_dir, download=FLAGS.download)
     wanted = FLAGS.eval_examples
-    if wanted is None:
-        wanted = len(test.x) if recipe.dataset.startswith("mnist") else 1000
-    n = min(wanted, len(test.x))
-    if not n:
+    if wanted == 0:
         return None
-    clock.heading(f"Attacking the {weights} weights on {n:,} test images")
+    if wanted is None and not recipe.dataset.startswith("mnist"):
+        wanted = _MOST_IMAGES
+    images = judged_images.load_judged_images(
+        recipe.dataset,
+        count=wanted,
+        way=FLAGS.subset,
+        seed=recipe.seed,
+        data_dir=FLAGS.data_dir,
+        download=FLAGS.download,
+    )
+    clock.heading(f"Attacking the {weights} weights on {images.text}")
     names = [name for name in FLAGS.attacks if name != "natural"]
-    network = load_network(run_dir, weights=weights)
     report = evaluation.evaluate(
-        network,
-        test.x[:n],
-        test.y[:n],
+        load_network(run_dir, weights=weights),
+        images.x,
+        images.y,
         evaluation.paper_attacks(recipe.dataset, names),
         batch_size=recipe.batch_size,
         seed=recipe.seed,
+        index=images.index,
         settings={
-            "dataset": recipe.dataset,
-            "split": "test",
-            "split_size": len(test.x),
+            **images.settings,
             "weights": weights,
             "recipe": recipe.name,
             "norm": "linf",
             "epsilon": evaluation.paper_epsilon(recipe.dataset),
             "command": shlex.join(["python", *sys.argv]),
         },
-        label_names=test.label_names,
+        label_names=images.label_names,
     )
-    name = report_name(run_dir, report)
-    report.to_json(run_dir / f"{name}.json")
-    report.to_html(run_dir / f"{name}.html", run=run_dir)
-    print(text_table(report))
-    return run_dir / f"{name}.html"
+    print(evaluation.text_table(report))
+    return results.write_report(run_dir, report, run=run_dir)
 
 
 def _export(run_dir, weights):
@@ -219,65 +240,72 @@ def _export(run_dir, weights):
     if FLAGS.max_steps is not None:
         # A trial: 1,000 images through a wide network would take longer than the run did.
         command.append(f"--parity_images={_TRIAL_PARITY_IMAGES}")
-    status = subprocess.run(command, check=False).returncode
+    status = ending.run_child(command)
     if status:
         sys.exit(status)
 
 
 def main(_):
-    """Trains, judges, exports."""
-    app_support.import_quietly()
+    """Train, judge, export."""
+    if not own_code.asked_for():  # It may register names of its own.
+        registered.check("model", FLAGS.model, registered.models(), families=["wrn-"])
+        registered.check("objective", FLAGS.objective, registered.objectives())
+        registered.check("recipe", FLAGS.recipe, registered.recipes())
+    start_up.prepare_frameworks()
+    own_code.import_modules()
     from sharedkeras.evaluation import paper_attacks
 
-    clock = app_support.Clock()
-    try:
-        recipe = _recipe()
-        paper_attacks(recipe.dataset, [name for name in FLAGS.attacks if name != "natural"])
-    except ValueError as error:
-        app_support.fail(error)
+    recipe = _recipe()
+    paper_attacks(recipe.dataset, [name for name in FLAGS.attacks if name != "natural"])
     run_dir = FLAGS.run_dir
-    if run_dir is None:
-        run_dir = app_support.newest_run_dir(recipe.name) if FLAGS.resume else None
-        run_dir = run_dir or app_support.new_run_dir(recipe.name)
+    if run_dir is None and FLAGS.resume:
+        run_dir = run_dirs.newest(recipe.name)
+    if FLAGS.resume:
+        _train(recipe, pathlib.Path(run_dir or run_dirs.RUNS / recipe.name))
+        return
+    with run_dirs.results_in(run_dir, recipe.name) as out:
+        _train(recipe, out)
 
+
+def _train(recipe, run_dir):
     from sharedkeras import training
 
+    clock = wording.Clock()
     clock.heading("Training")
-    try:
-        run = training.fit(
-            recipe,
-            run_dir,
-            resume=FLAGS.resume,
-            data_dir=FLAGS.data_dir,
-            download=FLAGS.download,
-            max_steps=FLAGS.max_steps,
-            deterministic=FLAGS.deterministic,
-            announce=_announce(recipe, run_dir),
-            verbose="auto" if sys.stdout.isatty() else 2,
-        )
-    except (ValueError, FileNotFoundError, FileExistsError, training.DivergedError) as error:
-        app_support.fail(error)
-    except KeyboardInterrupt:
-        print(f"\nStopped. To go on from the last finished epoch:\n  {_resume_command(run_dir)}")
-        sys.exit(130)
+    ending.on_stop(lambda: _go_on(run_dir))
+    run = training.fit(
+        recipe,
+        run_dir,
+        resume=FLAGS.resume,
+        data_dir=FLAGS.data_dir,
+        download=FLAGS.download,
+        max_steps=FLAGS.max_steps,
+        deterministic=FLAGS.deterministic,
+        announce=_announce(recipe, run_dir),
+        verbose="auto" if sys.stdout.isatty() else 2,
+    )
     weights = "last" if FLAGS.max_steps is not None else "best"
-    report = _evaluate(recipe, run.run_dir, weights, clock)
+    judged = _evaluate(recipe, run.run_dir, weights, clock)
     if FLAGS.export:
         clock.heading("Exporting and checking")
         _export(run.run_dir, weights)
     clock.heading("Done")
-    print(f"peak memory {app_support.peak_memory_gb():.2f} GB, of the largest process")
-    if report is not None:
-        print(f"report      {report}")
+    print(f"peak memory {memory.peak_memory()}, of the largest process")
+    if judged is not None:
+        print(f"report      {judged[0]}")
     print(f"files       {run.run_dir}")
     print("\nNext: judge it with the standard ensemble,")
     print(f"  python apps/evaluate.py --network={run.run_dir} --attacks=autoattack --eval_examples=100")
+    if judged is not None and not judged[1]:
+        sys.exit(ending.NOT_WRITTEN)
 
 
-def _resume_command(run_dir):
-    arguments = [a for a in sys.argv[1:] if not a.startswith(("--run_dir", "--resume"))]
-    return shlex.join(["python", sys.argv[0], *arguments, f"--run_dir={run_dir}", "--resume"])
+def _go_on(run_dir):
+    if not (run_dir / "config.json").exists():
+        return None
+    again = ending.again(f"--run_dir={run_dir}", "--resume")
+    return f"To go on from the last finished epoch:\n  {again}"
 
 
 if __name__ == "__main__":
-    app.run(main)
+    ending.run(main)

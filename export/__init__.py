@@ -18,7 +18,9 @@ _MODULES = {
     "load_onnx": "runtime",
     "load_saved_model": "runtime",
     "onnx": "to_onnx",
+    "read_image": "image_file",
     "saved_model": "to_saved_model",
+    "size_of": "writing.placement",
 }
 
 __all__ = [
@@ -29,7 +31,9 @@ __all__ = [
     "load_onnx",
     "load_saved_model",
     "onnx",
+    "read_image",
     "saved_model",
+    "size_of",
 ]
 
 

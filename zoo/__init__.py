@@ -2,10 +2,32 @@
 
 import zoo
 network = zoo.load("mnist-cnn-shared")  # images in [0, 1] in, logits out
+
+Importing this package imports no framework: cards are read without one.
 """
 
-from zoo.cards_index import card, names
-from zoo.loading import find, load
-from zoo.verification import verify
+import importlib
 
-__all__ = ["card", "find", "load", "names", "verify"]
+from zoo.cards_index import card, names
+
+# None of these bears its module's name, which would hide it once the module is imported.
+_MODULES = {
+    "find": "loading",
+    "load": "loading",
+    "publish": "publishing",
+    "verify": "verification",
+}
+
+__all__ = ["card", "find", "load", "names", "publish", "verify"]
+
+
+def __getattr__(name):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"zoo.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *_MODULES})

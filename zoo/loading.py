@@ -54,12 +54,13 @@ def build(description, *, parameters=None):
     return make()
 
 
-def find(source, *, weights="best"):
-    """Load a network from wherever it is: a run directory, a `.keras` file, or the zoo.
+def find(source, *, weights="best", trust=False):
+    """Load a network from wherever it is: a run directory, a `.keras` or `.h5` file, or the zoo.
 
     Args:
         source: path, or one of `zoo.names()`.
         weights: "best" or "last", for run directories.
+        trust: bool, whether code in a file may run, as in `sharedkeras.models.load_network`.
 
     Returns:
         `keras.Model`.
@@ -69,7 +70,7 @@ def find(source, *, weights="best"):
         ValueError: if a file is damaged.
     """
     if pathlib.Path(source).exists():
-        return models.load_network(source, weights=weights)
+        return models.load_network(source, weights=weights, trust=trust)
     if str(source) in names():
         return load(str(source))
     raise FileNotFoundError(

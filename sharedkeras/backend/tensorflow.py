@@ -1,9 +1,16 @@
 """The TensorFlow backend."""
 
 import functools
+import logging
+import os
+import platform
+import sys
 
 import tensorflow as tf
 from keras import ops
+from tensorflow.python.util import _pywrap_util_port
+
+from sharedkeras.environment import ONEDNN
 
 COMPILED_LOOPS = True
 
@@ -12,9 +19,29 @@ MERGES_PASSES = False
 """Elementwise operations are passes of their own over the activations."""
 
 
+def onednn():
+    """Tells whether TensorFlow computes with oneDNN, whose rounding and speed are its own."""
+    return _pywrap_util_port.IsMklEnabled()
+
+
+def _advise_onednn():
+    """Say how to turn oneDNN on, where it could be and nobody has decided that it should not."""
+    could_be = platform.machine().lower() in ("x86_64", "amd64") and sys.platform != "darwin"
+    if could_be and not onednn() and ONEDNN not in os.environ:
+        logging.getLogger("sharedkeras").warning(
+            "TensorFlow was loaded before sharedkeras and has left oneDNN off on this CPU, which about "
+            "doubles the time of attacks and training. Import sharedkeras first, or set the environment "
+            "variable %s=1.",
+            ONEDNN,
+        )
+
+
+_advise_onednn()
+
+
 def version():
-    """Return the framework's name and version, for reports."""
-    return f"tensorflow {tf.__version__}"
+    """Return the framework's name, version and whether it computes with oneDNN, for reports."""
+    return f"tensorflow {tf.__version__}, oneDNN {'on' if onednn() else 'off'}"
 
 
 def deterministic():
@@ -96,6 +123,34 @@ def barrier(x):
     return x
 
 
+class _WithoutAutotuning:
+    """A distribution strategy that turns tf.data's autotuning off in every data set that it is given.
+
+    The thread that autotunes sleeps for 10 ms, 20 ms, 40 ms, ... and may miss that its iterator goes, so
+    that the end of an epoch can wait for as long as the epoch took. All else is the strategy's own.
+
+    Args:
+        strategy: `tf.distribute.Strategy`.
+    """
+
+    def __init__(self, strategy):
+        self._strategy = strategy
+
+    def __getattr__(self, name):
+        return getattr(self._strategy, name)
+
+    @property
+    def __class__(self):
+        # Keras asks for some classes of strategies.
+        return type(self._strategy)
+
+    def experimental_distribute_dataset(self, dataset, options=None):
+        """Distribute a data set, which is then read as it says and not as a thread finds best."""
+        autotune = tf.data.Options()
+        autotune.autotune.enabled = False
+        return self._strategy.experimental_distribute_dataset(dataset.with_options(autotune), options)
+
+
 def first_example(count):
     """Return the number of this replica's first example within the batch of all replicas.
 
@@ -122,6 +177,11 @@ def share_of_replica(loss):
 
 class TrainStep:
     """Mixin for `keras.Model`: crafts the views, takes Keras's own train step, follows the weights."""
+
+    @property
+    def distribute_strategy(self):
+        """The strategy that Keras hands every data set of `fit`, `evaluate` and `predict` to."""
+        return _WithoutAutotuning(super().distribute_strategy)
 
     def train_step(self, data):
         """Crafts, then trains; the weights' gradients never pass through the attack."""

@@ -9,6 +9,7 @@ from sharedkeras.data.from_dataset import from_dataset
 from sharedkeras.data.info import info, names
 from sharedkeras.data.known import DatasetInfo
 from sharedkeras.data.load import load
+from sharedkeras.data.subset import subset
 
 __all__ = [
     "Batches",
@@ -21,5 +22,6 @@ __all__ = [
     "info",
     "load",
     "names",
+    "subset",
     "with_channels",
 ]

@@ -4,13 +4,13 @@ import json
 import zipfile
 
 import keras
-import numpy as np
 import psutil
-from keras import ops
 
 from sharedkeras.files import parse_json
 from sharedkeras.layers import GaussianStochastic
 from sharedkeras.models.count_parameters import count_parameters
+from sharedkeras.models.finite_weights import check_finite
+from sharedkeras.models.refuse_code import CodeError, refuse_code
 
 _WHAT = "a network in a .keras archive"
 _CONFIG, _STORE = "config.json", "model.weights.h5"
@@ -35,14 +35,18 @@ def load_archive(path, *, trust=False):
     """
     try:
         config, stored = _checked_archive(path)
-        custom = _custom_objects(json.loads(config))
+        tree = json.loads(config)
+        custom = _custom_objects(tree)
         if not trust:
+            refuse_code(tree, path)
             _check_size(config, custom, stored)
         network = keras.saving.load_model(
             path, custom_objects=custom, compile=False, safe_mode=not trust
         )
         if not isinstance(network, keras.Model):
             raise ValueError(f"it holds a {type(network).__name__} instead.")
+    except CodeError:
+        raise
     # Keras and HDF5 promise no kinds of error for what a stranger may have written.
     except Exception as error:
         reason = str(error).strip() or type(error).__name__
@@ -50,13 +54,7 @@ def load_archive(path, *, trust=False):
         raise ValueError(
             f"Expected {_WHAT}, and it is damaged or another: {reason} Received: path={path}"
         ) from error
-    for weight in network.weights:
-        value = ops.convert_to_numpy(weight)
-        if not np.isfinite(value).all():
-            raise ValueError(
-                f"The network's weights must be finite. Received: {np.sum(~np.isfinite(value)):,} of "
-                f"{value.size:,} values of {weight.path} are not, path={path}"
-            )
+    check_finite(network, path)
     return network
 
 

@@ -1,17 +1,20 @@
-"""Networks from files: a run directory or a `.keras` archive."""
+"""Networks from files: a run directory, a `.keras` archive or an HDF5 file."""
 
 import pathlib
 
+import h5py
+
 from sharedkeras.models.load_archive import load_archive
+from sharedkeras.models.load_hdf5 import load_hdf5
 
 _WEIGHTS = ("best", "last")
 
 
 def load_network(source, *, weights="best", trust=False):
-    """Load a network from a run directory or a `.keras` file (`zoo.find` also knows the zoo's names).
+    """Load a network from a run directory or a file (`zoo.find` also knows the zoo's names).
 
     Args:
-        source: path of a run directory or of a `.keras` file.
+        source: path of a run directory, of a `.keras` file, or of an HDF5 file (`.h5`).
         weights: "best" (robust accuracy on the validation images) or "last"; for run directories.
         trust: bool, whether code in the file may run: a Lambda layer's. Only for files of one's own.
 
@@ -31,8 +34,10 @@ def load_network(source, *, weights="best", trust=False):
             raise FileNotFoundError(
                 f"Expected {path.name} in the run; has it finished an epoch? Received: source={source}"
             )
+    if path.is_file() and h5py.is_hdf5(path):
+        return load_hdf5(path, trust=trust)
     if path.is_file():
         return load_archive(path, trust=trust)
     raise FileNotFoundError(
-        f"No such file. Expected a run directory or a .keras file. Received: source={source}"
+        f"No such file. Expected a run directory, a .keras or an .h5 file. Received: source={source}"
     )

@@ -5,7 +5,7 @@ from sharedkeras.objectives.mart import MART
 from sharedkeras.objectives.mma import MMA
 from sharedkeras.objectives.mma_simplified import MMASimplified
 from sharedkeras.objectives.objective import Objective, at_epoch
-from sharedkeras.objectives.registry import get, names
+from sharedkeras.objectives.registry import get, names, register
 from sharedkeras.objectives.shared_information import SharedInformation
 from sharedkeras.objectives.standard import Standard
 from sharedkeras.objectives.trades import TRADES
@@ -22,4 +22,5 @@ __all__ = [
     "at_epoch",
     "get",
     "names",
+    "register",
 ]

@@ -19,6 +19,20 @@ _OBJECTIVES = {
 }
 
 
+def register(name, objective):
+    """Make an objective known by a name, to recipes and to the command line.
+
+    Args:
+        name: str, which is not taken.
+        objective: class of objectives, as in `sharedkeras.objectives.objective`.
+
+    Raises:
+        ValueError: if the name is taken by another class.
+    """
+    if _OBJECTIVES.setdefault(name, objective) is not objective:
+        raise ValueError(f"The name is taken by {_OBJECTIVES[name]}. Received: name={name!r}")
+
+
 def names():
     """List the names that `get` knows."""
     return sorted(_OBJECTIVES)

@@ -19,12 +19,14 @@ QUICK = [
 
 
 def run(app, *flags, code=0, cwd=None):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # The tests' own.
     result = subprocess.run(
         [sys.executable, str(ROOT / "apps" / f"{app}.py"), *flags],
         capture_output=True,
         text=True,
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=environment,
         timeout=280,
         check=False,
     )
@@ -56,6 +58,8 @@ def test_train_leaves_everything_and_says_so(trained):
     assert report["n"] == 20
     assert set(report["accuracy"]) == {"pgd2", "cw"}
     assert report["settings"]["dataset"] == "mnist-mini"
+    for note in ("absl::", "I0000", "oneDNN", "cudart", "retracing", "Warning", "E0000"):
+        assert note not in said, said
     for word in ("362,938 trainable parameters", "estimate", "peak memory", "report.html", "Next:"):
         assert word in said, said
 

@@ -1,54 +1,18 @@
 """apps/evaluate.py and apps/attack.py on files, with surrogates and with the fuller checks."""
 
+import importlib
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
-import app_support
 import keras
 import numpy as np
 import pytest
+from app_support import opening
 from support import onnx_files
+from support.applications import drive
 
-from sharedkeras import data
+from sharedkeras import data, evaluation
 
-ROOT = pathlib.Path(__file__).parents[2]
 DIGIT = (28, 28, 1)
-# Runs an application for several lists of flags in one process: starting one costs more than the rest.
-DRIVER = """
-import contextlib, importlib, io, json, sys
-name, runs = sys.argv[1], json.loads(sys.argv[2])
-app, results = importlib.import_module(name), []
-for argv in runs:
-    for flag in app.FLAGS:
-        app.FLAGS[flag].unparse()
-    app.FLAGS([name, *argv])
-    sys.argv = [f"apps/{name}.py", *argv]
-    said, code = io.StringIO(), 0
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        try:
-            app.main(None)
-        except SystemExit as end:
-            code = end.code
-    results.append([code, said.getvalue()])
-print(json.dumps(results))
-"""
-
-
-def drive(app, runs, cwd):
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER, app, json.dumps(runs)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'apps'}"},
-        timeout=280,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +29,27 @@ def root(tmp_path_factory):
             matrix = onnx_files.weights(DIGIT).reshape(-1, 10)
             network.get_layer("logits").set_weights([matrix, np.zeros(10, "float32")])
         network.save(root / f"{name}.keras")
+        network.save(root / f"{name}.h5")
+    (root / "my_layers.py").write_text(MY_LAYERS)
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.syspath_prepend(root)
+    scaled = importlib.import_module("my_layers").Scaled()
+    for name, layer in (("custom", scaled), ("code", keras.layers.Lambda(lambda x: x / 2))):
+        inputs = keras.Input(DIGIT)
+        network = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(layer(inputs))))
+        network.save(root / f"{name}.keras")
+    monkeypatch.undo()
     (root / "run/config.json").write_text(json.dumps({"dataset": "mnist-mini"}))
     return root
 
 
+MY_LAYERS = """
+import keras
+
+class Scaled(keras.layers.Layer):
+    def call(self, x):
+        return x / 2
+"""
 FEW = ["--eval_examples=200", "--batch_size=64"]
 MINI = "--dataset=mnist-mini"
 EVALUATE = {
@@ -110,6 +91,16 @@ EVALUATE = {
         *FEW,
     ],
 }
+FURTHER = {
+    "hdf5": ["--network=linear.h5", "--attacks=fgsm", MINI, "--epsilon=0.02", *FEW],
+    "first": ["--network=linear.keras", "--attacks=fgsm", MINI, "--subset=first", *FEW],
+    "stride": ["--network=linear.keras", "--attacks=fgsm", MINI, "--subset=stride", *FEW],
+    "seed": ["--network=linear.keras", "--attacks=fgsm", MINI, "--seed=5", *FEW],
+    "all": ["--network=linear.keras", "--attacks=fgsm", MINI],
+    "custom": ["--network=custom.keras", "--import=my_layers", "--attacks=fgsm", MINI, *FEW],
+    "code": ["--network=code.keras", "--trust", "--attacks=fgsm", MINI, *FEW],
+}
+EVALUATE |= {name: [*flags, f"--run_dir={name}"] for name, flags in FURTHER.items()}
 OURS = "--network=run/exports/digits.onnx"
 MISTAKES = [
     ([OURS, "--attacks=pgd20"], "pgd20: this needs gradients"),
@@ -128,6 +119,8 @@ MISTAKES = [
     (["--network=linear.keras"], "Expected: --dataset"),
     (["--network=linear.keras", MINI, "--attacks=autoattack", "--queries=3"], "--queries"),
     (["--network=linear.keras", MINI, "--attacks=pgd"], "Unknown attack"),
+    (["--network=code.keras", MINI], "--trust"),
+    (["--network=code.keras", MINI, "--import=no_such_module"], "no_such_module"),
 ]
 
 
@@ -192,6 +185,39 @@ def test_mistakes_are_told_before_any_work(number, root, evaluated):
     assert "examples" not in said and not (root / "runs").exists()
 
 
+def test_hdf5_gives_what_keras_gives(root, evaluated):
+    older, newer = (report_of(root, name, evaluated)[0]["flags"] for name in ("hdf5", "sanity"))
+    assert (older["clean"], older["fgsm"]) == (newer["clean"], newer["fgsm"])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "words"),
+    [
+        ("hdf5", {"subset": "random", "subset_seed": 0}, "a random choice with seed 0 of 2,000"),
+        ("seed", {"subset": "random", "subset_seed": 5}, "a random choice with seed 5 of 2,000"),
+        ("first", {"subset": "first"}, "the first of 2,000"),
+        ("stride", {"subset": "stride"}, "every 10-th of 2,000"),
+        ("all", {}, "2,000 test images of mnist-mini\n"),
+    ],
+)
+def test_the_report_says_which_images(root, name, settings, words, evaluated):
+    _, said = report_of(root, name, evaluated)
+    assert words in said
+    report, whole = (evaluation.Report.from_json(root / n / "report.json") for n in (name, "all"))
+    assert {k: v for k, v in report.settings.items() if k.startswith("subset")} == settings
+    seed = settings.get("subset_seed", 0)
+    index = data.subset(2000, report.n, way=settings.get("subset", "random"), seed=seed)
+    np.testing.assert_array_equal(report.indices, index)
+    # The images are those that the numbers say: they are classified as in the whole set.
+    np.testing.assert_array_equal(report.flags["clean"], whole.flags["clean"][index])
+
+
+@pytest.mark.parametrize("name", ["custom", "code"])
+def test_layers_of_ones_own(root, name, evaluated):
+    report, _ = report_of(root, name, evaluated)
+    assert report["n"] == 200
+
+
 def test_attack_writes_its_examples(root):
     linear = ["--network=linear.keras", MINI, *FEW]
     results = drive(
@@ -225,36 +251,36 @@ def test_attack_writes_its_examples(root):
 
 def test_where_networks_come_from(root, monkeypatch):
     monkeypatch.chdir(root)
-    file = app_support.open_network("run/exports/digits.onnx")
+    file = opening.open_network("run/exports/digits.onnx")
     assert (file.dataset, file.is_file, file.run_dir) == ("mnist-mini", True, None)
     assert file.label_names == tuple("0123456789")
     x = data.load("mnist-mini", "test").x[:4]
-    linear = app_support.open_network("linear.keras", dataset="mnist-mini")
+    linear = opening.open_network("linear.keras", dataset="mnist-mini")
     assert not linear.is_file and linear.settings == {}
     expected = keras.ops.convert_to_numpy(linear.network(x))
     np.testing.assert_allclose(file.network(x), expected, rtol=1e-3, atol=1e-3)
-    other = app_support.open_network("other.onnx", dataset="mnist-mini")
+    other = opening.open_network("other.onnx", dataset="mnist-mini")
     np.testing.assert_allclose(other.network(x), expected, rtol=1e-3, atol=1e-3)
     assert other.label_names is None
     assert other.settings["file_sha256"] != file.settings["file_sha256"]
-    known = app_support.open_network("mnist-cnn-shared")
+    known = opening.open_network("mnist-cnn-shared")
     assert known.dataset == "mnist" and known.run_dir is None
 
 
 def test_datasets_by_images_and_classes(tmp_path):
     cifar = data.info("cifar10")
     onnx_files.write_export(tmp_path / "a.onnx", cifar.input_shape, class_names=cifar.label_names)
-    assert app_support.open_network(str(tmp_path / "a.onnx")).dataset == "cifar10"
+    assert opening.open_network(str(tmp_path / "a.onnx")).dataset == "cifar10"
     onnx_files.write_export(tmp_path / "b.onnx", DIGIT, class_names="0123456789")
     with pytest.raises(ValueError, match=r"may be of \['mnist-mini', 'mnist'\]"):
-        app_support.open_network(str(tmp_path / "b.onnx"))
+        opening.open_network(str(tmp_path / "b.onnx"))
     onnx_files.write_export(tmp_path / "c.onnx", DIGIT)
     with pytest.raises(ValueError, match=r"does not tell its dataset\. Expected: --dataset"):
-        app_support.open_network(str(tmp_path / "c.onnx"))
+        opening.open_network(str(tmp_path / "c.onnx"))
     with pytest.raises(ValueError, match="Unknown data set"):
-        app_support.open_network(str(tmp_path / "c.onnx"), dataset="svhn")
+        opening.open_network(str(tmp_path / "c.onnx"), dataset="svhn")
     with pytest.raises(FileNotFoundError, match="No run directory"):
-        app_support.open_network(str(tmp_path / "gone"))
+        opening.open_network(str(tmp_path / "gone"))
 
 
 def test_saved_models_are_files(tmp_path):
@@ -267,6 +293,6 @@ def test_saved_models_are_files(tmp_path):
         return {"logits": tf.reshape(x, (-1, 784)) @ module.matrix}
 
     tf.saved_model.save(module, str(tmp_path / "saved"), signatures={"serving_default": serve})
-    opened = app_support.open_network(str(tmp_path / "saved"), dataset="mnist-mini")
+    opened = opening.open_network(str(tmp_path / "saved"), dataset="mnist-mini")
     assert opened.is_file
     assert opened.network(data.load("mnist-mini", "test").x[:3]).shape == (3, 10)

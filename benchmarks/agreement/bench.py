@@ -1,4 +1,4 @@
-"""Runs jobs of `agreement.py` in this process, on the active backend."""
+"""Runs jobs of `benchmarks.agreement` in this process, on the active backend."""
 
 import dataclasses
 import hashlib
@@ -9,8 +9,9 @@ import sys
 import time
 from typing import Any
 
-import agreement_jobs
 import numpy as np
+
+from benchmarks.agreement import jobs
 
 _SHUFFLE = 17
 _LOGIT_GAP = 1e-4
@@ -63,7 +64,7 @@ class Bench:
     """
 
     def __init__(self, reference, network, floatx):
-        sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tests"))
+        sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tests"))
         from support import golden
 
         from sharedkeras.models import FrozenClassifier
@@ -91,7 +92,7 @@ class Bench:
         if "devices" in inspect.signature(evaluation.evaluate).parameters:
             common["devices"] = job.devices
         data = self.classifier, self.x[order], self.y[order]
-        epsilon = agreement_jobs.EPSILON[job.network, job.norm]
+        epsilon = jobs.EPSILON[job.network, job.norm]
         common |= {} if job.shards == 1 and job.attack != "standard" else {"epsilon": epsilon}
         if job.attack == "standard":
             attacks = evaluation.ensemble("standard", norm=job.norm, epsilon=epsilon)
@@ -117,7 +118,7 @@ class Bench:
         if job.attack == "standard":
             adv = report.adversarial[rows].astype(self.x.dtype)
             arrays["margin"] = self._margins(adv, self.y[index], job.batch_size)
-        return agreement_jobs.Result(
+        return jobs.Result(
             job=job,
             index=index,
             robust=robust,
@@ -158,7 +159,7 @@ def attacks_of(job):
     """
     from sharedkeras.attacks import APGD, FAB, Square
 
-    ball = {"norm": job.norm, "epsilon": agreement_jobs.EPSILON[job.network, job.norm]}
+    ball = {"norm": job.norm, "epsilon": jobs.EPSILON[job.network, job.norm]}
     if job.attack == "apgd-t":
         attack = APGD(loss="dlr-targeted", targets=9, **ball)
     elif job.attack in ("apgd-ce", "apgd-dlr"):
@@ -236,16 +237,16 @@ def digest(packages):
     return value.hexdigest()[:12]
 
 
-def run(jobs, *, reference, out):
+def run(asked, *, reference, out):
     """Run jobs of one network and write their results; leaves out what is there already.
 
     Args:
-        jobs: list of `Job` that share backend, network, floatx and devices.
+        asked: list of `Job` that share backend, network, floatx and devices.
         reference: directory of the reference data.
         out: directory of the results.
     """
-    todo = [job for job in jobs if agreement_jobs.load(pathlib.Path(out) / f"{job.stem}.npz") is None]
-    for job in jobs:
+    todo = [job for job in asked if jobs.load(pathlib.Path(out) / f"{job.stem}.npz") is None]
+    for job in asked:
         if job not in todo:
             print(f"{job.stem}: there already", flush=True)
     if not todo:
@@ -255,7 +256,7 @@ def run(jobs, *, reference, out):
     bench = Bench(reference, first.network, first.floatx)
     for job in todo:
         result = bench.run(job)
-        agreement_jobs.save(out, result)
+        jobs.save(out, result)
         print(
             f"{job.stem}: accuracy {result.meta['accuracy']:.4f}, {result.meta['seconds']:.1f} s "
             f"({result.meta['cpu_seconds']:.1f} s of CPU)",

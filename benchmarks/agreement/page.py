@@ -1,4 +1,4 @@
-"""The documentation's page on agreement, written from the tables of `agreement.py compare`."""
+"""The documentation's page on agreement, written from the tables of `benchmarks.agreement compare`."""
 
 import collections
 import json
@@ -6,7 +6,7 @@ import json
 _HEAD = """\
 # Agreement with the official AutoAttack
 
-This page is written by `python benchmarks/agreement.py compare --page=docs/agreement.md` from runs;
+This page is written by `python -m benchmarks.agreement compare --page=docs/agreement.md` from runs;
 it is not edited. M1 is a small CNN on MNIST (epsilon 0.3 in Linf), M2 a small ResNet on CIFAR-10
 (8/255 in Linf, 0.5 in L2), both adversarially trained. The official verdicts are those of
 github.com/fra31/auto-attack at commit a392200, in PyTorch; `square-q1000` is Square with 1,000
@@ -45,7 +45,7 @@ def page(tables):
     """Render the tables as Markdown.
 
     Args:
-        tables: what `agreement_compare.tables_of` returns.
+        tables: what `compare.tables_of` returns.
 
     Returns:
         str.

@@ -1,4 +1,4 @@
-"""What one job of `agreement.py` is, and how its result lies on disk."""
+"""What one job of `benchmarks.agreement` is, and how its result lies on disk."""
 
 import dataclasses
 import hashlib
@@ -27,7 +27,7 @@ class Job:
         backend: "tensorflow", "jax" or "torch".
         network: "M1" or "M2".
         norm: "linf" or "l2".
-        attack: a name that `agreement_run.attacks_of` knows.
+        attack: a name that `bench.attacks_of` knows.
         seed: int.
         batch_size: int.
         order: "natural" or "shuffled"; the examples keep their numbers.

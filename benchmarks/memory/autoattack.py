@@ -1,14 +1,13 @@
 """Measures the peak resident memory of AutoAttack on the 10,000 test images of MNIST.
 
-    python benchmarks/autoattack_memory.py --network=standard
-    python benchmarks/autoattack_memory.py --network=mnist-cnn-shared --targets=1 --queries=50
+    python -m benchmarks.memory.autoattack --network=standard
+    python -m benchmarks.memory.autoattack --network=mnist-cnn-shared --targets=1 --queries=50
 
 `standard` trains a CNN on clean images first, in a process of its own, so that training does not count;
 nearly all its points fall to APGD-CE. On a robust network every attack runs; `--targets` and `--queries`
 cut them to minutes.
 """
 
-import argparse
 import json
 import pathlib
 import resource
@@ -17,10 +16,21 @@ import sys
 import tempfile
 
 import keras
+from absl import app, flags
 
 import zoo
 from sharedkeras import data, evaluation, models
 from sharedkeras.attacks import APGD, FAB, Square
+
+flags.DEFINE_string("network", "standard", "standard, or what zoo.find takes.")
+flags.DEFINE_integer("targets", 9, "Targets of APGD-T and FAB-T.")
+flags.DEFINE_integer("queries", 5000, "Queries of Square.")
+flags.DEFINE_float("epsilon", 0.3, "Size of the ball in Linf.")
+flags.DEFINE_integer("batch_size", 250, "Images at once.")
+flags.DEFINE_integer("points", 10_000, "Images.")
+flags.DEFINE_integer("seed", 0, "Seed.")
+flags.DEFINE_string("data_dir", None, "Directory of the data.")
+flags.DEFINE_string("train", None, "Only train the standard network, into this file.")
 
 
 def train(path, data_dir, seed):
@@ -46,19 +56,9 @@ def load(options):
         return keras.saving.load_model(path)
 
 
-def main():
+def main(_):
     """Judges and prints the figures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--network", default="standard", help="standard, or what zoo.find takes")
-    parser.add_argument("--targets", type=int, default=9)
-    parser.add_argument("--queries", type=int, default=5000)
-    parser.add_argument("--epsilon", type=float, default=0.3)
-    parser.add_argument("--batch_size", type=int, default=250)
-    parser.add_argument("--points", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--data_dir")
-    parser.add_argument("--train", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = flags.FLAGS
     if options.train:
         train(options.train, options.data_dir, options.seed)
         return
@@ -104,4 +104,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    app.run(main)

@@ -1,14 +1,13 @@
 """Judges the reference networks through Ray, kills a worker on the way, and compares the verdicts.
 
-    python benchmarks/agreement.py run --reference=R --out=O --network=M2 --attacks=apgd-ce,fab-t
-    python benchmarks/agreement_ray.py --reference=R --out=O --network=M2 --attacks=apgd-ce,fab-t
+    python -m benchmarks.agreement run --reference=R --out=O --network=M2 --attacks=apgd-ce,fab-t
+    python -m benchmarks.agreement.on_ray --reference=R --out=O --network=M2 --attacks=apgd-ce,fab-t
 
-Needs the extra `ray`. Compared is with the runs of `agreement.py` in `--out`, of the same backend,
-attack and seed. Exits with 1 where more points differ than two settings may differ in, or no worker
-was killed.
+Needs the extra `ray`. The runs of `benchmarks.agreement` in `--out` with the same backend, attack and
+seed are compared with. Exits with 1 where more points differ than two settings may differ in, or no
+worker was killed.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -17,50 +16,51 @@ import sys
 import threading
 import time
 
-import agreement_compare
-import agreement_jobs
-import agreement_run
+from absl import app, flags
+
+from benchmarks.agreement import bench as benches
+from benchmarks.agreement import compare, jobs
+
+flags.DEFINE_string("reference", None, "Directory of the reference data.", required=True)
+flags.DEFINE_string("out", None, "Directory of the results of benchmarks.agreement.", required=True)
+flags.DEFINE_enum("backend", "tensorflow", ["tensorflow", "jax"], "Keras's backend.")
+flags.DEFINE_enum("network", None, ["M1", "M2"], "Network of the reference data.", required=True)
+flags.DEFINE_list("attacks", None, "Names of attacks.", required=True)
+flags.DEFINE_integer("seed", 0, "Seed.")
+flags.DEFINE_integer("shards", 4, "Slices.")
+flags.DEFINE_integer("batch_size", 250, "Images at once.")
+flags.DEFINE_float("kill_after", 25.0, "Seconds after which a worker of every evaluation is killed.")
 
 
-def main():
+def main(_):
     """Run one network and print a line for each attack."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--reference", required=True, help="directory of the reference data")
-    parser.add_argument("--out", required=True, help="directory of the results of agreement.py")
-    parser.add_argument("--backend", default="tensorflow", choices=("tensorflow", "jax"))
-    parser.add_argument("--network", required=True, choices=("M1", "M2"))
-    parser.add_argument("--attacks", required=True, help="names, separated by commas")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--shards", type=int, default=4)
-    parser.add_argument("--batch_size", type=int, default=250)
-    parser.add_argument("--kill_after", type=float, default=25.0, help="seconds; of every evaluation")
-    options = parser.parse_args()
-    agreement_run.prepare(options.backend, "float32", 1)
-    bench = agreement_run.Bench(options.reference, options.network, "float32")
-    results = agreement_jobs.load_all(options.out)
+    options = flags.FLAGS
+    benches.prepare(options.backend, "float32", 1)
+    bench = benches.Bench(options.reference, options.network, "float32")
+    results = jobs.load_all(options.out)
     worst = 0
-    for name in options.attacks.split(","):
+    for name in options.attacks:
         points = {"M1": 48, "M2": 100}[options.network] if name == "standard" else 0
-        job = agreement_jobs.Job(
+        job = jobs.Job(
             backend=options.backend,
             network=options.network,
             attack=name,
             seed=options.seed,
             points=points,
         )
-        flags, killed, seconds = judge(bench, job, options)
-        known = agreement_compare.covering(results, job)
+        verdicts, killed, seconds = judge(bench, job, options)
+        known = compare.covering(results, job)
         if known is None:
-            raise SystemExit(f"No run of agreement.py to compare with: {job.stem}")
-        differ = [int(i) for i in job.indices[flags != known.at(job.indices)]]
-        few = len(differ) <= 1 if name in agreement_compare.FEW else len(differ) <= 0.004 * len(flags)
+            raise SystemExit(f"No run of benchmarks.agreement to compare with: {job.stem}")
+        differ = [int(i) for i in job.indices[verdicts != known.at(job.indices)]]
+        few = len(differ) <= 1 if name in compare.FEW else len(differ) <= 0.004 * len(verdicts)
         passed = few and killed is not None
         worst = max(worst, not passed)
         row = {
             "attack": name,
             "backend": options.backend,
             "network": options.network,
-            "n": len(flags),
+            "n": len(verdicts),
             "shards": options.shards,
             "killed_worker": killed,
             "differ": differ,
@@ -75,12 +75,12 @@ def judge(bench, job, options):
     """Run one job through Ray; returns flags, what was killed, and seconds."""
     from sharedkeras import evaluation
 
-    epsilon = agreement_jobs.EPSILON[job.network, job.norm]
+    epsilon = jobs.EPSILON[job.network, job.norm]
     common = {"norm": job.norm, "epsilon": epsilon, "seed": job.seed, "batch_size": options.batch_size}
     if job.attack == "standard":
         common["version"] = "standard"
     else:
-        common |= {"version": "custom", "attacks": agreement_run.attacks_of(job)}
+        common |= {"version": "custom", "attacks": benches.attacks_of(job)}
     killer = Killer(options.kill_after)
     killer.start()
     began = time.perf_counter()
@@ -132,4 +132,4 @@ class Killer(threading.Thread):
 
 
 if __name__ == "__main__":
-    main()
+    app.run(main)

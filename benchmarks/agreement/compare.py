@@ -1,4 +1,4 @@
-"""Tables and verdicts of `agreement.py`, from the results on disk."""
+"""Tables and verdicts of `benchmarks.agreement`, from the results on disk."""
 
 import collections
 import itertools
@@ -6,9 +6,9 @@ import json
 import pathlib
 import re
 
-import agreement_page
 import numpy as np
-from agreement_jobs import SIZES, load_all, write
+
+from benchmarks.agreement.jobs import SIZES, load_all, write
 
 _SHARE = 0.996
 """Share of points that must agree between backends and between settings."""
@@ -72,7 +72,7 @@ def compare(reference, out, batch_size, page=None):
     print("\n".join(_text(tables, batch_size)))
     write(pathlib.Path(out) / "agreement.json", (json.dumps(tables, indent=1) + "\n").encode())
     if page is not None:
-        write(page, agreement_page.page(tables).encode())
+        write(page, page.page(tables).encode())
 
 
 def tables_of(results, official, batch_size):

@@ -4,15 +4,15 @@ A thin residual network is trained on some thousand CIFAR-10 images with one att
 epoch three networks are judged by PGD-10 on the same held-out images: the raw one, and the averaged one
 with BatchNorm statistics estimated on clean and on attacked training images.
 
-    python benchmarks/averaging.py --output=benchmarks/results/averaging.json
+    python -m benchmarks.training.averaging --output=averaging.json
 """
 
-import argparse
 import json
 import pathlib
 import time
 
 import keras
+from absl import app, flags
 from keras import layers
 
 from sharedkeras import backend, data, models, objectives, training
@@ -20,6 +20,15 @@ from sharedkeras.attacks import PGD
 from sharedkeras.evaluation import evaluate
 from sharedkeras.models.blocks import batch_norm, conv, dense
 
+flags.DEFINE_string("output", None, "File of the accuracies, JSON.", required=True)
+flags.DEFINE_string("data_dir", None, "Directory of the data.")
+flags.DEFINE_list("seeds", ["0", "1"], "Seeds.")
+flags.DEFINE_integer("images", 10_000, "Training images.")
+flags.DEFINE_integer("held_out", 1000, "Images that the networks are judged on.")
+flags.DEFINE_integer("epochs", 6, "Epochs.")
+flags.DEFINE_float("decay", 0.999, "Decay of the average.")
+
+_SETTINGS = ("seeds", "images", "held_out", "epochs", "decay")
 EPSILON = 8 / 255
 TRAINING = PGD(epsilon=EPSILON, step_size=1.25 * EPSILON, steps=1)
 JUDGE = PGD(epsilon=EPSILON, step_size=2 / 255, steps=10)
@@ -103,28 +112,20 @@ def run(seed, options):
     return rows
 
 
-def main():
+def main(_):
     """Train with each seed and write the accuracies."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=pathlib.Path, required=True)
-    parser.add_argument("--data_dir")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--held_out", type=int, default=1000)
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--decay", type=float, default=0.999)
-    options = parser.parse_args()
+    options = flags.FLAGS
     began = time.perf_counter()
-    runs = {seed: run(seed, options) for seed in options.seeds}
-    settings = {k: v for k, v in vars(options).items() if k not in ("output", "data_dir")}
+    runs = {seed: run(seed, options) for seed in map(int, options.seeds)}
+    settings = {name: getattr(options, name) for name in _SETTINGS}
     result = {
         "settings": {**settings, "training": repr(TRAINING), "judge": repr(JUDGE)},
         "backend": backend.version(),
         "seconds": time.perf_counter() - began,
         "runs": runs,
     }
-    options.output.write_text(json.dumps(result, indent=1) + "\n")
+    pathlib.Path(options.output).write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    app.run(main)

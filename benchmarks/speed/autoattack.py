@@ -2,7 +2,7 @@
 
     pip install torch==2.13.0+cpu --extra-index-url https://download.pytorch.org/whl/cpu
     git clone https://github.com/fra31/auto-attack
-    python benchmarks/autoattack_speed.py --official=auto-attack --network=resnet18 --points=100
+    python -m benchmarks.speed.autoattack --official=auto-attack --network=resnet18 --points=100
 
 The network is built in Keras and its weights are copied to PyTorch; that both give the same logits is
 checked before anything is timed. Each tool judges the same images with `standard`; the runs alternate,
@@ -10,7 +10,6 @@ so that a machine that slows down slows both. Also measured: which share of the 
 matrix-multiplication ceiling our gradient loop reaches.
 """
 
-import argparse
 import json
 import pathlib
 import statistics
@@ -20,105 +19,28 @@ import time
 import keras
 import numpy as np
 import torch
+from absl import app, flags
 from keras import ops
 
 import sharedkeras
+from benchmarks.torch_twin import to_torch
 from sharedkeras import backend, evaluation, losses
 from sharedkeras.attacks import APGD, FAB, Square
 from sharedkeras.models import FrozenClassifier
 from sharedkeras.models.classifiers.gradients import input_gradient
 
-
-def to_torch(network):
-    """Copy a functional Keras network of the usual layers.
-
-    Returns:
-        `torch.nn.Module` on NCHW images.
-    """
-    modules, steps = torch.nn.ModuleDict(), []
-    for layer in network.layers:
-        kind = type(layer).__name__
-        name = layer.name.replace(".", "_")
-        weights = [torch.tensor(ops.convert_to_numpy(w + 0)) for w in layer.weights]
-        if kind == "Conv2D":
-            kernel = weights[0].permute(3, 2, 0, 1)
-            same = layer.padding == "same"
-            module = torch.nn.Conv2d(
-                kernel.shape[1],
-                kernel.shape[0],
-                kernel.shape[2:],
-                stride=layer.strides,
-                padding=kernel.shape[2] // 2 if same else 0,
-                bias=layer.use_bias,
-            )
-            module.weight.data = kernel.contiguous()
-            if layer.use_bias:
-                module.bias.data = weights[1]
-        elif kind == "BatchNormalization":
-            module = torch.nn.BatchNorm2d(weights[0].shape[0], eps=layer.epsilon)
-            module.weight.data, module.bias.data = weights[0], weights[1]
-            module.running_mean.data, module.running_var.data = weights[2], weights[3]
-        elif kind == "Dense":
-            module = torch.nn.Linear(*weights[0].shape)
-            module.weight.data, module.bias.data = weights[0].T.contiguous(), weights[1]
-        elif kind == "ZeroPadding2D":
-            (top, bottom), (left, right) = layer.padding
-            module = torch.nn.ZeroPad2d((left, right, top, bottom))
-        elif kind == "ReLU" or (kind == "Activation" and layer.activation is keras.activations.relu):
-            module = torch.nn.ReLU()
-        elif kind == "Activation" and layer.activation is keras.activations.tanh:
-            module = torch.nn.Tanh()
-        elif kind == "Normalization":
-            module = _Normalise(layer)
-        elif kind == "MaxPooling2D":
-            module = torch.nn.MaxPool2d(layer.pool_size)
-        elif kind == "AveragePooling2D":
-            module = torch.nn.AvgPool2d(layer.pool_size)
-        elif kind in ("InputLayer", "Add", "GlobalAveragePooling2D", "Flatten"):
-            module = torch.nn.Identity()
-        else:
-            raise ValueError(f"No PyTorch twin for a layer. Received: {layer}")
-        modules[name] = module
-        inputs = [] if kind == "InputLayer" else layer.input
-        inputs = inputs if isinstance(inputs, list) else [inputs]
-        steps.append((name, kind, [id(t) for t in inputs], id(layer.output)))
-
-    class Twin(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.parts = modules
-
-        def forward(self, x):
-            values = {}
-            for name, kind, inputs, output in steps:
-                given = [values[i] for i in inputs]
-                if kind == "InputLayer":
-                    values[output] = x
-                elif kind == "Add":
-                    values[output] = given[0] + given[1]
-                elif kind == "GlobalAveragePooling2D":
-                    values[output] = given[0].mean(dim=(2, 3))
-                elif kind == "Flatten":
-                    values[output] = given[0].permute(0, 2, 3, 1).flatten(1)
-                else:
-                    values[output] = self.parts[name](given[0])
-            return values[steps[-1][3]]
-
-    return Twin().eval()
-
-
-class _Normalise(torch.nn.Module):
-    """Keras's Normalization with one mean and variance for each channel."""
-
-    def __init__(self, layer):
-        super().__init__()
-        self.mean, self.scale = (
-            torch.tensor(np.array(v, "float32").reshape(1, -1, 1, 1))
-            for v in (layer.input_mean, np.sqrt(layer.input_variance))
-        )
-
-    def forward(self, x):
-        return (x - self.mean) / self.scale
+flags.DEFINE_string("official", None, "Checkout of fra31/auto-attack.", required=True)
+flags.DEFINE_string("network", "M2", "M2, a .keras file, or a name of models.build.")
+flags.DEFINE_string("images", None, ".npz file of x and y for a .keras file; default: CIFAR-10.")
+flags.DEFINE_integer("points", 200, "Images.")
+flags.DEFINE_integer("queries", 5000, "Queries of Square.")
+flags.DEFINE_enum("norm", "linf", ["linf", "l2"], "Norm of the ball.")
+flags.DEFINE_float("epsilon", 8 / 255, "Size of the ball.")
+flags.DEFINE_integer("batch_size", 250, "Images at once.")
+flags.DEFINE_integer("rounds", 1, "How often the tools take turns.")
+flags.DEFINE_integer("seed", 0, "Seed.")
+flags.DEFINE_string("data_dir", None, "Directory of the data.")
+flags.DEFINE_bool("verbose", False, "Whether the official tool shows progress.")
 
 
 def matmul_ceiling():
@@ -206,7 +128,7 @@ def load(options):
             with np.load(options.images) as archive:
                 return network, archive["x"][: options.points], archive["y"][: options.points]
     elif options.network == "M2":
-        sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tests"))
+        sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tests"))
         from support.golden import M2, images
 
         return M2(), *images("M2", options.points)
@@ -220,22 +142,9 @@ def load(options):
     return network, x, logits.argmax(1).astype("int32")
 
 
-def main():
+def main(_):
     """Alternates the two tools and prints figures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--official", required=True, help="checkout of fra31/auto-attack")
-    parser.add_argument("--network", default="M2", help="M2, a .keras file, or a name of models.build")
-    parser.add_argument("--images", help=".npz file of x and y for a .keras file; default: CIFAR-10")
-    parser.add_argument("--points", type=int, default=200)
-    parser.add_argument("--queries", type=int, default=5000)
-    parser.add_argument("--norm", default="linf", choices=("linf", "l2"))
-    parser.add_argument("--epsilon", type=float, default=8 / 255)
-    parser.add_argument("--batch_size", type=int, default=250)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--data_dir")
-    parser.add_argument("--verbose", action="store_true")
-    options = parser.parse_args()
+    options = flags.FLAGS
     sys.path.insert(0, options.official)
     network, x, y = load(options)
     twin = to_torch(network)
@@ -284,4 +193,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    app.run(main)

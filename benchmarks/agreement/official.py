@@ -2,25 +2,35 @@
 
     pip install torch==2.13.0+cpu --extra-index-url https://download.pytorch.org/whl/cpu
     git clone https://github.com/fra31/auto-attack
-    python benchmarks/agreement_official.py --official=auto-attack --reference=R --out=O --network=M1 \
+    python -m benchmarks.agreement.official --official=auto-attack --reference=R --out=O --network=M1 \
         --attack=standard --points=50 --seeds=1,2,3
 
-Verdicts go to O/official, where `agreement.py compare` finds them and joins them to those of the
+Verdicts go to O/official, where `benchmarks.agreement compare` finds them and joins them to those of the
 reference data. What is there already is not run again. All points make one batch, as in the reference.
 """
 
-import argparse
 import io
 import pathlib
 import sys
 import time
 
-import agreement_run
 import numpy as np
-from agreement_compare import OFFICIAL_NAMES
-from agreement_jobs import EPSILON, SIZES, write
+from absl import app, flags
+
+from benchmarks.agreement import bench as benches
+from benchmarks.agreement.compare import OFFICIAL_NAMES
+from benchmarks.agreement.jobs import EPSILON, SIZES, write
 
 _NORMS = {"linf": "Linf", "l2": "L2"}
+
+flags.DEFINE_string("official", None, "Checkout of fra31/auto-attack.", required=True)
+flags.DEFINE_string("reference", None, "Directory of the reference data.", required=True)
+flags.DEFINE_string("out", None, "Directory of the results of benchmarks.agreement.", required=True)
+flags.DEFINE_enum("network", None, list(SIZES), "Network of the reference data.", required=True)
+flags.DEFINE_enum("norm", "linf", list(_NORMS), "Norm of the ball.")
+flags.DEFINE_enum("attack", None, list(OFFICIAL_NAMES.values()), "Official attack.", required=True)
+flags.DEFINE_integer("points", 0, "The first so many images; 0: all.")
+flags.DEFINE_list("seeds", ["1", "2"], "Seeds.")
 
 
 def judge(twin, x, y, *, attack, norm, epsilon, seed):
@@ -65,24 +75,16 @@ def judge(twin, x, y, *, attack, norm, epsilon, seed):
         return (twin(adv).argmax(1) == labels).numpy()
 
 
-def main():
+def main(_):
     """Run the seeds that are not there yet."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--official", required=True, help="checkout of fra31/auto-attack")
-    parser.add_argument("--reference", required=True, help="directory of the reference data")
-    parser.add_argument("--out", required=True, help="directory of the results of agreement.py")
-    parser.add_argument("--network", required=True, choices=tuple(SIZES))
-    parser.add_argument("--norm", default="linf", choices=tuple(_NORMS))
-    parser.add_argument("--attack", required=True, choices=tuple(OFFICIAL_NAMES.values()))
-    parser.add_argument("--points", type=int, default=0, help="the first so many images; 0: all")
-    parser.add_argument("--seeds", default="1,2")
-    options = parser.parse_args()
-    agreement_run.prepare("tensorflow", "float32", 1)
+    options = flags.FLAGS
+    benches.prepare("tensorflow", "float32", 1)
     import torch
-    from autoattack_speed import to_torch
+
+    from benchmarks.torch_twin import to_torch
 
     sys.path.insert(0, options.official)
-    bench = agreement_run.Bench(options.reference, options.network, "float32")
+    bench = benches.Bench(options.reference, options.network, "float32")
     from support import golden  # Found since the bench has been made.
 
     count = min(options.points or SIZES[options.network], SIZES[options.network])
@@ -95,13 +97,13 @@ def main():
         raise SystemExit(f"The PyTorch twin gives other logits: {gap}")
     name = {v: k for k, v in OFFICIAL_NAMES.items()}[options.attack]
     part = "" if count == SIZES[options.network] else f"_first{count}"
-    for seed in map(int, options.seeds.split(",")):
+    for seed in map(int, options.seeds):
         key = f"aa_{options.norm}_{name}{part}_seed{seed}"
         path = pathlib.Path(options.out) / "official" / f"{options.network}_{key}.npz"
         if path.exists():
             continue
         began = time.perf_counter()
-        flags = judge(
+        verdicts = judge(
             twin,
             x,
             y,
@@ -112,11 +114,11 @@ def main():
         )
         seconds = time.perf_counter() - began
         held = io.BytesIO()
-        np.savez(held, **{f"{key}/robust": flags, f"{key}/seconds": seconds})
+        np.savez(held, **{f"{key}/robust": verdicts, f"{key}/seconds": seconds})
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path, held.getvalue())
-        print(f"{path.name}: {100 * flags.mean():.2f} % of {count}, {seconds:.0f} s", flush=True)
+        print(f"{path.name}: {100 * verdicts.mean():.2f} % of {count}, {seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    app.run(main)

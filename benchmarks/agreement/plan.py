@@ -1,12 +1,12 @@
-"""Which runs of `agreement.py` are worth making, and how long they take."""
+"""Which runs of `benchmarks.agreement` are worth making, and how long they take."""
 
 import collections
 import dataclasses
 import shlex
 import statistics
 
-import agreement_compare
-from agreement_jobs import SIZES, Job, load_all
+from benchmarks.agreement import compare
+from benchmarks.agreement.jobs import SIZES, Job, load_all
 
 _USUAL = 250
 _SEEDS = (0, 1, 2)
@@ -49,7 +49,7 @@ def lines(options, script):
 
     Args:
         options: has `reference`, `out`, `backend`, `python` and `devices`.
-        script: path of `agreement.py`.
+        script: how the benchmark is called, as words of a command.
 
     Returns:
         List of str, each a command or a comment.
@@ -135,7 +135,7 @@ def _chapters(options, results):
 def _doubles(results, backend):
     """List the runs in float64 of the points on which settings or backends differ."""
     points = collections.defaultdict(set)
-    tables = agreement_compare.tables_of(results, {}, _USUAL)
+    tables = compare.tables_of(results, {}, _USUAL)
     for row in (*tables["backends"], *tables["settings"]):
         if row.get("backend", backend) == backend:
             for point in row["differ"]:

@@ -1,0 +1,44 @@
+"""Modules of the user's own: custom layers of networks, objectives registered by a name."""
+
+import importlib
+import os
+import sys
+
+from absl import flags
+
+
+def define_flags():
+    """Define the flags by which a user's own code is run."""
+    flags.DEFINE_list(
+        "import",
+        [],
+        "Modules to import first, with custom layers or objectives; found as by `python -m`.",
+    )
+    flags.DEFINE_bool(
+        "trust", False, "Run code inside of the network's file (Lambda layers); only if it is your own."
+    )
+
+
+def asked_for():
+    """Tells whether there is any."""
+    return bool(flags.FLAGS["import"].value)
+
+
+def import_modules():
+    """Import the modules of `--import` and make their layers and models known to Keras by name.
+
+    Raises:
+        ImportError: if there is no such module, or it imports what is missing.
+    """
+    names = flags.FLAGS["import"].value
+    if not names:
+        return
+    import keras
+
+    sys.path.append(os.getcwd())
+    for name in names:
+        module = importlib.import_module(name)
+        for value in vars(module).values():
+            is_layer = isinstance(value, type) and issubclass(value, keras.layers.Layer)
+            if is_layer and value.__module__ == name:
+                keras.saving.get_custom_objects()[value.__name__] = value

@@ -1,0 +1,55 @@
+"""Names that the library registers, read from its source: importing them would load a framework."""
+
+import ast
+import importlib.util
+import pathlib
+
+
+def _trees(*parts):
+    package = pathlib.Path(importlib.util.find_spec("sharedkeras").origin).parent
+    path = package.joinpath(*parts)
+    files = sorted(path.glob("*.py")) if path.is_dir() else [path]
+    return [ast.parse(file.read_text("utf-8")) for file in files]
+
+
+def _keys(tree, table):
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and node.targets[0].id == table:
+            return tuple(key.value for key in node.value.keys)
+    raise ValueError(f"The source has no dict of that name. Received: table={table!r}")
+
+
+def objectives():
+    """List the names of `sharedkeras.objectives`, sorted."""
+    (tree,) = _trees("objectives", "registry.py")
+    return tuple(sorted(_keys(tree, "_OBJECTIVES")))
+
+
+def models():
+    """List the names of `sharedkeras.models` that stand for one network each, sorted."""
+    (tree,) = _trees("models", "build.py")
+    return tuple(sorted(_keys(tree, "_BUILDERS")))
+
+
+def recipes():
+    """List the names of `sharedkeras.recipes`, sorted."""
+    calls = [n for tree in _trees("recipes") for n in ast.walk(tree) if isinstance(n, ast.Call)]
+    named = [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "Recipe"]
+    return tuple(sorted(k.value.value for c in named for k in c.keywords if k.arg == "name"))
+
+
+def check(flag, value, known, families=()):
+    """Refuse an unknown name before anything is loaded.
+
+    Args:
+        flag: str, the flag's name.
+        value: str, or None where the flag is not given.
+        known: names that are registered.
+        families: beginnings of names of which only the library knows all.
+
+    Raises:
+        ValueError: naming those that are known.
+    """
+    if value is not None and value not in known and not value.startswith(tuple(families)):
+        possible = ", ".join([*known, *(f"{family}..." for family in families)])
+        raise ValueError(f"Unknown {flag}; known are {possible}. Received: --{flag}={value}")

@@ -1,0 +1,50 @@
+"""Networks in Keras's older HDF5 format, as files ending in `.h5` hold them."""
+
+import json
+
+import h5py
+import keras
+
+from sharedkeras.layers import GaussianStochastic
+from sharedkeras.models.finite_weights import check_finite
+from sharedkeras.models.refuse_code import refuse_code
+
+
+def load_hdf5(path, *, trust=False):
+    """Load a network that Keras saved as HDF5.
+
+    Args:
+        path: `pathlib.Path` of an HDF5 file.
+        trust: bool, whether code in the file may run: a Lambda layer's.
+
+    Returns:
+        `keras.Model`, not compiled.
+
+    Raises:
+        ValueError: if the file is damaged, holds weights only or such that are not finite, or code that
+            is not trusted.
+    """
+    try:
+        with h5py.File(path) as file:
+            config = file.attrs.get("model_config")
+    except OSError as error:
+        raise ValueError(f"The HDF5 file is damaged: {error}. Received: path={path}") from error
+    if config is None:
+        raise ValueError(
+            "The HDF5 file holds weights only. Expected a whole network, as `network.save(path)` writes "
+            f"it; better in Keras's newer format, ending in .keras. Received: path={path}"
+        )
+    if not trust:
+        refuse_code(json.loads(config), path)
+    custom = {"GaussianStochastic": GaussianStochastic}
+    try:
+        network = keras.saving.load_model(
+            path, custom_objects=custom, compile=False, safe_mode=not trust
+        )
+    except (KeyError, OSError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"The HDF5 file cannot be read: {error}. Load it where it was made and save it as .keras. "
+            f"Received: path={path}"
+        ) from error
+    check_finite(network, path)
+    return network
