@@ -38,10 +38,9 @@ _WANTED = {
 }
 _SIZES = {"Xception": 71}
 _CLASSES, _COUNT, _TOLERANCE = 10, 8, 1e-4
-_ROW = "{:<17} {:>6} {:>5} {:>6} {:>6} {:>11} {:>11} {:>11} {:>9} {:>5} {:>7}  {}"
+_ROW = "{:<17} {:>6} {:>5} {:>7} {:>6} {:>6} {:>11} {:>11} {:>11} {:>9} {:>5} {:>7}  {}"
 
 _NETWORKS = flags.DEFINE_list("networks", list(_WANTED), "Names in keras.applications.")
-_EPSILON = flags.DEFINE_float("epsilon", 0.5 / 255, "Radius of the ball in the maximum norm.")
 _STEPS = flags.DEFINE_integer("steps", 10, "Steps of APGD.", lower_bound=1)
 
 
@@ -85,23 +84,28 @@ def _take_statistics(inner, network, x):
         layer.momentum = momentum
 
 
-def gradient(network, x, y):
-    """Return the gradient of the cross-entropy by the images."""
+def gradient(network, x, y, loss=losses.cross_entropy):
+    """Return the gradient of a loss by the images."""
 
     def compute(view, x, y, state):
-        return input_gradient(view, losses.cross_entropy, y, x, state)[2]
+        return input_gradient(view, loss, y, x, state)[2]
 
     classifier = FrozenClassifier(network)
     given = (ops.convert_to_tensor(v) for v in (x, y))
     return ops.convert_to_numpy(classifier.apply("gradient", compute, *given, classifier.state))
 
 
-def judge(network, x, y):
+def radius_of(network, x, y):
+    """Return a radius within which, by its slope, half of the images' margins can be lost."""
+    margins = ops.convert_to_numpy(losses.margin(y, network(x, training=False)))
+    slopes = np.abs(gradient(network, x, y, losses.margin)).sum(axis=(1, 2, 3))
+    return float(np.median(np.abs(margins) / slopes))
+
+
+def judge(network, x, y, epsilon):
     """Return the report of APGD-CE."""
-    attacks = {"apgd-ce": APGD(epsilon=_EPSILON.value, steps=_STEPS.value)}
-    return evaluation.autoattack(
-        network, x, y, epsilon=_EPSILON.value, version="custom", attacks=attacks
-    )
+    attacks = {"apgd-ce": APGD(epsilon=epsilon, steps=_STEPS.value)}
+    return evaluation.autoattack(network, x, y, epsilon=epsilon, version="custom", attacks=attacks)
 
 
 def relative(found, wanted):
@@ -117,7 +121,8 @@ def try_one(name, directory):
     logits = network.predict(x, verbose=0)
     y = logits.argmax(axis=1)
     deviation = float(logits.std(axis=0).min())
-    report = judge(network, x, y)
+    epsilon = radius_of(network, x, y)
+    report = judge(network, x, y, epsilon)
     parity = []
     for form in ("saved_model", "onnx"):
         written = getattr(export, form)(network, directory / f"{name}.{form}", x=x)
@@ -125,7 +130,7 @@ def try_one(name, directory):
     again = export.from_onnx(directory / f"{name}.onnx")
     back = relative(again.predict(x, verbose=0), logits)
     slope = relative(gradient(again, x, y), gradient(network, x, y))
-    same = int((judge(again, x, y).robust_flags == report.robust_flags).sum())
+    same = int((judge(again, x, y, epsilon).robust_flags == report.robust_flags).sum())
     clean = round(report.clean * _COUNT)
     right = (
         clean == same == _COUNT
@@ -137,6 +142,7 @@ def try_one(name, directory):
     return (
         f"{network.count_params() / 1e6:.1f}",
         f"{clean}/{_COUNT}",
+        f"{255 * epsilon:.3f}",
         f"{round(report.robust * _COUNT)}/{_COUNT}",
         f"{deviation:.2f}",
         *(f"{p:.1e}" for p in (*parity, back)),
@@ -151,7 +157,7 @@ def main(argv):
     """Print the table."""
     if len(argv) > 1 or set(_NETWORKS.value) - set(_WANTED):
         raise app.UsageError(f"Networks must be of {list(_WANTED)}. Received: {argv[1:]}")
-    header = ("network", "M", "clean", "robust", "spread", "SavedModel", "ONNX", "from_onnx")
+    header = ("network", "M", "clean", "255 eps", "robust", "spread", "SavedModel", "ONNX", "from_onnx")
     print(_ROW.format(*header, "gradient", "flags", "seconds", ""), flush=True)
     wrong = 0
     with tempfile.TemporaryDirectory() as directory:

@@ -14,7 +14,10 @@ from sharedkeras import losses
 from sharedkeras.models import FrozenClassifier
 from sharedkeras.models.classifiers.gradients import input_gradient
 
-ON_BOTH_BACKENDS = ("attention", "resizing")
+# Each group takes half a minute where a process has to write the file. Keras's bicubic resizing differs
+# between backends by 1e-4, and on JAX its attention wants values as long as keys.
+ON_BOTH_BACKENDS = ("attention", "convolutions")
+NOT_ON_JAX = ("attention without biases",)
 
 
 def gradient(network, x, y):
@@ -52,7 +55,10 @@ def assert_round_trip(network, path):
     ],
 )
 def test_layers_of_keras(group, tmp_path):
-    assert_round_trip(network_of(*GROUPS[group]), tmp_path / "network.onnx")
+    kinds = GROUPS[group]
+    if keras.config.backend() == "jax":
+        kinds = [kind for kind in kinds if kind not in NOT_ON_JAX]
+    assert_round_trip(network_of(*kinds), tmp_path / "network.onnx")
 
 
 @pytest.mark.slow
@@ -78,6 +84,8 @@ def network_in(policy):
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_other_precisions_are_exported_in_float32(policy, tmp_path):
+    if policy == "float64" and keras.config.backend() == "jax":
+        pytest.skip("JAX has no float64 unless it is told so when it starts")
     network = network_in(policy)
     x = np.random.default_rng(0).random((9, 8, 8, 3), dtype="float32")
     copy = plain_copy(network)
