@@ -22,9 +22,9 @@ def check_report(report, recipe, size, *, where):
         ValueError: naming what differs.
     """
     settings = report.settings
-    trained = recipe.get("attack_options", {}).get(
-        "norm", "linf"
-    )  # Recipes name a norm only if another.
+    options = recipe.get("attack_options")
+    # A recipe names a norm only where it is another.
+    trained = options.get("norm", "linf") if isinstance(options, dict) else "linf"
     for name, expected in (("dataset", recipe["dataset"]), ("split", "test"), ("norm", trained)):
         if settings.get(name) != expected:
             raise ValueError(

@@ -1,6 +1,7 @@
 """A run that diverges stops, says at which update, and keeps what was good."""
 
 import dataclasses
+from contextlib import nullcontext as nothing
 
 import numpy as np
 import pytest
@@ -64,14 +65,21 @@ def test_what_the_epoch_before_left_is_kept(tmp_path, monkeypatch, what):
     assert content(run) == before
 
 
-def test_the_update_is_named():
-    trainer = make_trainer()
-    x = np.random.default_rng(0).random((8, 4, 4, 1), "float32")
-    x[5] = np.nan
-    with pytest.raises(training.DivergedError, match=r"update 3\b"):
-        trainer.fit(
-            x, np.arange(8) % 3, batch_size=2, shuffle=False, verbose=0, callbacks=[StopWhenDiverged()]
-        )
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), -float("inf"), np.float32("nan")])
+def test_the_update_is_named_once_the_next_one_runs_or_the_epoch_ends(loss):
+    for end in ("update", "epoch"):
+        stop = StopWhenDiverged()
+        stop.set_model(make_trainer())
+        stop.model.update.assign(10)
+        stop.on_train_begin()
+        for epoch in range(2):
+            stop.on_epoch_begin(epoch)
+            for batch in range(3):
+                stop.on_train_batch_end(batch, {"loss": loss if (epoch, batch) == (1, 2) else 1.0})
+            with pytest.raises(training.DivergedError, match=r"update 16\b") if epoch else nothing():
+                if end == "update" and epoch:
+                    stop.on_train_batch_end(3, {"loss": 1.0})
+                stop.on_epoch_end(epoch)
 
 
 def test_a_good_run_goes_on():

@@ -115,6 +115,7 @@ def _reports():
     yield "a recipe of another network", {"recipe": {"model": "resnet18"}}
     yield "a recipe of another data set", {"recipe": {"dataset": "cifar10"}}
     yield "a recipe of an unknown data set", {"recipe": {"dataset": "mnest"}}
+    yield "a recipe in another norm", {"recipe": {"attack_options": {"norm": "l2"}}}
     yield "a recipe of another ball", {"recipe": {"epsilon": 0.1}}
 
 
