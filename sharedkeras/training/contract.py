@@ -197,9 +197,9 @@ def probabilities(network, sign):
     """Return the message that a network of probabilities gets."""
     return (
         "`network` must give logits, not probabilities, whose logarithm would be taken twice. Build it "
-        "without the last activation, `layers.Dense(num_classes)`; of a trained network take "
-        "`network.layers[-1].activation = None` and clone it, or the output of the layer before a last "
-        f"Softmax layer. Received: network={network.name!r}, of which {sign}"
+        "without the last activation, `layers.Dense(num_classes)`, or take the network that "
+        f"`sharedkeras.models.logits_of(network)` returns. Received: network={network.name!r}, of which "
+        f"{sign}"
     )
 
 

@@ -188,7 +188,7 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         return super().train_on_batch(**self._arguments(super().train_on_batch, x, y, *args, **options))
 
     def save(self, filepath, overwrite=True, zipped=None, **options):
-        """Save the network, which is what is judged and exported."""
+        """Save the network as it is trained, without the trainer; its average is `judged`."""
         self.network.save(filepath, overwrite=overwrite, zipped=zipped, **options)
 
     def save_weights(self, filepath, overwrite=True, **options):
