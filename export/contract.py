@@ -2,16 +2,19 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 
 FORMAT = "sharedkeras export"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 INPUT = "images"
 OUTPUTS = ("logits", "probabilities")
+DIGEST = "digest"
+"""Key of the SHA-256 of all but the metadata, which ties it to the weights."""
 
 _CHANNELS = {1: "grey", 3: "RGB"}
-_PLAIN_KEYS = ("format", "name")
+_PLAIN_KEYS = ("format", "name", DIGEST)
 _RANGE_SLACK = 1e-6  # float32 x + epsilon, clipped in float64, may stand one rounding outside [0, 1].
 
 
@@ -122,26 +125,53 @@ class Contract:
             `Contract`.
 
         Raises:
-            ValueError: if the values come from something else or from a newer version.
+            ValueError: if the values come from something else or another version, or are damaged.
         """
-        if values.get("format") != FORMAT:
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise ValueError(
                 "The file was not written by `export.onnx` or `export.saved_model`. "
                 f"Received: path={str(source)!r}"
             )
-        if values["format_version"] > FORMAT_VERSION:
+        version = values.get("format_version")
+        if type(version) is int and version != FORMAT_VERSION:
+            age = "newer" if version > FORMAT_VERSION else "older"
             raise ValueError(
-                f"The file has format version {values['format_version']}, newer than this package, "
-                f"which reads up to {FORMAT_VERSION}. Received: path={str(source)!r}"
+                f"The file has format version {version}, {age} than this package, which reads "
+                f"{FORMAT_VERSION}. Received: path={str(source)!r}"
             )
-        names = values["class_names"]
-        return cls(
+        try:
+            return cls._checked(values)
+        except (KeyError, TypeError, IndexError, ValueError) as error:
+            reason = f"{error} is missing" if isinstance(error, KeyError) else error
+            raise ValueError(
+                f"The metadata of the file is damaged: {reason}. Received: path={str(source)!r}"
+            ) from error
+
+    @classmethod
+    def _checked(cls, values):
+        """Make a contract of values, all of which must be what `to_dict` gives for it."""
+        names, shape = values["class_names"], values["input"]["shape"]
+        logits = values["outputs"][0]["shape"]
+        if not (names is None or (isinstance(names, list) and all(isinstance(n, str) for n in names))):
+            raise ValueError(f"`class_names` must be a list of texts or null, not {names!r:.80}")
+        sizes = [*shape[1:], *logits[1:]]
+        if len(sizes) != 4 or not all(type(n) is int and n > 0 for n in sizes):
+            raise ValueError(f"`shape` must hold whole numbers, not {sizes!r:.80}")
+        if not isinstance(values["name"], str) or not isinstance(values["versions"], dict):
+            raise ValueError("`name` must be a text and `versions` an object")
+        found = cls(
             name=values["name"],
-            input_shape=tuple(values["input"]["shape"][1:]),
-            num_classes=values["outputs"][0]["shape"][1],
+            input_shape=tuple(sizes[:3]),
+            num_classes=sizes[3],
             class_names=None if names is None else tuple(names),
             versions=values["versions"],
         )
+        for key, wanted in found.to_dict().items():
+            if values[key] != wanted:
+                raise ValueError(f"`{key}` must be {wanted!r:.200}, not {values[key]!r:.200}")
+        if not re.fullmatch("[0-9a-f]{64}", values[DIGEST]):
+            raise ValueError(f"`{DIGEST}` must be a SHA-256, not {values[DIGEST]!r:.80}")
+        return found
 
 
 def to_properties(values):
@@ -156,16 +186,50 @@ def to_properties(values):
     return {k: v if k in _PLAIN_KEYS else json.dumps(v) for k, v in values.items()}
 
 
-def from_properties(properties):
-    """Undoes `to_properties`; keys that others have added are left out.
+def from_properties(properties, source):
+    """Undo `to_properties`; keys that others have added are left out.
 
     Args:
         properties: dict from str to str.
+        source: path of the file, for the messages.
 
     Returns:
-        Dict for `Contract.from_dict`.
+        Dict for `Contract.from_dict`, empty if the properties are not those of an export.
+
+    Raises:
+        ValueError: if a value is no JSON.
     """
     if properties.get("format") != FORMAT:
         return {}
-    known = Contract("", (1, 1, 1), 1).to_dict()
-    return {k: v if k in _PLAIN_KEYS else json.loads(v) for k, v in properties.items() if k in known}
+    known = (*Contract("", (1, 1, 1), 1).to_dict(), DIGEST)
+    return {
+        k: v if k in _PLAIN_KEYS else parse_json(v, source) for k, v in properties.items() if k in known
+    }
+
+
+def parse_json(text, source):
+    """Parse JSON that must have each key once.
+
+    Args:
+        text: str.
+        source: path of the file, for the messages.
+
+    Returns:
+        What the text says.
+
+    Raises:
+        ValueError: if it is no such text.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"The metadata of the file is no JSON: {error}. Received: path={str(source)!r}"
+        ) from error
+
+
+def _object(pairs):
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 
 from export.runtime import load_onnx, load_saved_model
+from export.softmax import softmax
 
 TOLERANCE = 1e-4
 _BATCH_SIZE = 100
@@ -47,7 +48,7 @@ class ParityReport:
         return {**dataclasses.asdict(self), "passed": self.passed}
 
 
-def check_parity(network, path, x, *, select=None, tolerance=TOLERANCE):
+def check_parity(network, path, x, *, select=None, tolerance=TOLERANCE, trust=False):
     """Compare an exported file with the network it was made of.
 
     The images are run in batches and the first also alone, so that a batch size that got frozen into
@@ -60,6 +61,7 @@ def check_parity(network, path, x, *, select=None, tolerance=TOLERANCE):
         select: str or int, the output that is the logits, where the network has several.
         tolerance: float, difference of logits allowed; relative to the largest logit where that is
             above 1.
+        trust: bool, as of `load_onnx`.
 
     Returns:
         `ParityReport`; its `passed` says whether the tolerance was met.
@@ -68,13 +70,14 @@ def check_parity(network, path, x, *, select=None, tolerance=TOLERANCE):
         FileNotFoundError: if there is no file.
         ValueError: if `x` or the network is not what the file was made for.
     """
+    from export.plain_copy import plain_copy
     from export.precision import full_precision
     from export.signature import describe, reference_logits
 
     if tolerance <= 0:
         raise ValueError(f"`tolerance` must be above 0. Received: tolerance={tolerance}")
     is_directory = pathlib.Path(path).is_dir()
-    served = (load_saved_model if is_directory else load_onnx)(path, batch_size=_BATCH_SIZE)
+    served = (load_saved_model if is_directory else load_onnx)(path, batch_size=_BATCH_SIZE, trust=trust)
     input_shape, num_classes = describe(network, select)
     expected = (served.input_shape, served.contract.num_classes)
     if (input_shape, num_classes) != expected:
@@ -83,6 +86,7 @@ def check_parity(network, path, x, *, select=None, tolerance=TOLERANCE):
             f"Received: network={network.name!r} with {(input_shape, num_classes)}"
         )
     x = served.contract.check(x)
+    network = plain_copy(network)  # What was exported of it.
     with full_precision():
         return compare(served, x, reference_logits(network, x, select), tolerance)
 
@@ -125,9 +129,3 @@ def compare(served, x, reference, tolerance=TOLERANCE):
 def max_difference(a, b):
     """Return the largest absolute difference of two arrays, NaN if there is any NaN."""
     return float(np.abs(a - b).max())
-
-
-def softmax(logits):
-    """Return `exp(logits) / sum(exp(logits))` along the last axis, computed without overflow."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)

@@ -1,17 +1,21 @@
 """Runs ONNX files and SavedModels without Keras: exported ones, and classifiers of other origin."""
 
 import hashlib
-import json
+import numbers
 import pathlib
 from typing import NamedTuple
 
 import numpy as np
 
-from export.contract import INPUT, OUTPUTS, Contract, from_properties
+from export.contract import DIGEST, INPUT, OUTPUTS, Contract, from_properties, parse_json
+from export.onnx_file import check_onnx_file, digest_of
 from export.requirements import require
+from export.saved_model_file import check_saved_model
+from export.softmax import softmax
 
 METADATA_FILE = "assets.extra/sharedkeras.json"
 """Where a SavedModel keeps its metadata; TensorFlow reserves the folder for its users."""
+_LARGEST_METADATA = 2**24
 
 
 class _Value(NamedTuple):
@@ -29,11 +33,11 @@ class _Served:
     """What the two kinds of file have in common: the contract, batching, class names."""
 
     def __init__(self, path, metadata, batch_size, input_shape):
-        if not isinstance(batch_size, int) or batch_size < 1:
+        if not isinstance(batch_size, numbers.Integral) or batch_size < 1:
             raise ValueError(
                 f"`batch_size` must be an int of at least 1. Received: batch_size={batch_size}"
             )
-        self.path = pathlib.Path(path)
+        self.path, batch_size = pathlib.Path(path), int(batch_size)
         self.metadata = metadata
         self.batch_size = batch_size
         self._foreign = None
@@ -44,15 +48,48 @@ class _Served:
                 f"--dataset. Received: path={str(path)!r}"
             )
         if not metadata:
-            self._foreign = _Foreign(*self._signature(), tuple(input_shape), path)
+            input_shape = tuple(input_shape)
+            if len(input_shape) != 3 or not all(
+                isinstance(n, numbers.Integral) and n > 0 for n in input_shape
+            ):
+                raise ValueError(
+                    "`input_shape` must be (height, width, channels). "
+                    f"Received: input_shape={input_shape}"
+                )
+            self._foreign = _Foreign(*self._signature(), tuple(map(int, input_shape)), path)
             self.batch_size = self._foreign.batch or batch_size
             self.contract = self._foreign.contract(self._compute)
             return
         self.contract = Contract.from_dict(metadata, path)
+        self._check_contract()
         if input_shape is not None and tuple(input_shape) != self.input_shape:
             raise ValueError(
                 f"The file takes images of shape {self.input_shape}. "
                 f"Received: input_shape={tuple(input_shape)}, path={str(path)!r}"
+            )
+
+    def _check_contract(self):
+        """Check that the metadata is that of this file."""
+        if self._digest() != self.metadata[DIGEST]:
+            raise ValueError(
+                "The file was changed after its metadata was written, which so may be that of other "
+                f"weights; export the network again. Received: path={str(self.path)!r}"
+            )
+        k = self.contract.num_classes
+        wanted = [(INPUT, self.input_shape, "float32"), *((name, (k,), "float32") for name in OUTPUTS)]
+        inputs, outputs = self._signature()
+        found = [*inputs, *sorted(outputs, key=lambda v: v.name)]
+        fits = [v.name for v in found] == [name for name, *_ in wanted] and all(
+            v.dtype == dtype and _may_be(v, (None, *sizes))
+            for v, (_, sizes, dtype) in zip(found, wanted, strict=True)
+        )
+        if not fits:
+            told = ", ".join(
+                f"{name} {dtype} (batch, {str(sizes)[1:-1]})" for name, sizes, dtype in wanted
+            )
+            raise ValueError(
+                f"The metadata promises the tensors {told}; the file has {', '.join(map(str, found))}. "
+                f"Received: path={str(self.path)!r}"
             )
 
     def __repr__(self):
@@ -65,14 +102,12 @@ class _Served:
 
     @property
     def sha256(self):
-        """The hexadecimal SHA-256 of the file, or of all files in the directory and their names."""
-        digest = hashlib.sha256()
-        if self.path.is_file():
-            digest.update(self.path.read_bytes())
-            return digest.hexdigest()
-        for file in sorted(p for p in self.path.rglob("*") if p.is_file()):
-            digest.update(f"{file.relative_to(self.path).as_posix()}\0".encode())
-            digest.update(file.read_bytes())
+        """The hexadecimal SHA-256 of all that is loaded: the file, those it names, or its directory."""
+        if not self.path.is_file():
+            return _digest_of_files(self.path, [p for p in self.path.rglob("*") if p.is_file()])
+        digest = hashlib.sha256(self.path.read_bytes())
+        if self._external:
+            digest.update(_digest_of_files(self.path.parent, self._external).encode())
         return digest.hexdigest()
 
     @property
@@ -141,12 +176,21 @@ class _Served:
         return logits, probabilities
 
     def _run_batch(self, images):
-        if self._foreign is None:
-            return self._compute(INPUT, images, OUTPUTS)
-        logits = self._foreign.logits(self._compute, images)
-        with np.errstate(invalid="ignore"):  # Logits that are not finite are the caller's to judge.
-            odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
-            return logits, odds / odds.sum(axis=-1, keepdims=True)
+        if self._foreign is not None:
+            logits = self._foreign.logits(self._compute, images)
+            return logits, softmax(logits)
+        logits, probabilities = self._compute(INPUT, images, OUTPUTS)
+        wanted = (len(images), self.contract.num_classes)
+        if not logits.shape == probabilities.shape == wanted:
+            raise ValueError(
+                f"The file gives logits of shape {logits.shape} where its metadata promises {wanted}. "
+                f"Received: path={str(self.path)!r}"
+            )
+        return logits, probabilities
+
+    def _digest(self):
+        """Return the SHA-256 of all but the metadata."""
+        raise NotImplementedError
 
     def _signature(self):
         """Return lists of the file's inputs and outputs, each a `_Value`."""
@@ -155,6 +199,25 @@ class _Served:
     def _compute(self, name, images, outputs):
         """Return the arrays of the named outputs for images given to the input of that name."""
         raise NotImplementedError
+
+
+def _digest_of_files(folder, files):
+    """Return the SHA-256 of files and of their names in a folder."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(f"{file.relative_to(folder).as_posix()}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def saved_model_digest(path):
+    """Return the SHA-256 of all files of a SavedModel but its metadata.
+
+    Args:
+        path: `pathlib.Path` of the directory.
+    """
+    files = [p for p in path.rglob("*") if p.is_file() and p != path / METADATA_FILE]
+    return _digest_of_files(path, files)
 
 
 class _Foreign:
@@ -201,7 +264,10 @@ class _Foreign:
             images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         logits = np.asarray(compute(self.input.name, images, [self.output.name])[0], "float32")
         if logits.shape[:-1] != (len(images),):
-            raise ValueError(f"its output {self.output.name!r} has the shape {logits.shape}")
+            raise ValueError(
+                f"Its output {self.output.name!r} has the shape {logits.shape} for {len(images)} "
+                f"images. Received: path={str(self.path)!r}"
+            )
         return logits[:count]
 
 
@@ -226,6 +292,7 @@ class Runtime(_Served):
         batch_size: int, images that are run at a time.
         threads: int, threads inside an operation, or None for onnxruntime's choice.
         input_shape: as for `load_onnx`.
+        trust: as for `load_onnx`.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -233,40 +300,35 @@ class Runtime(_Served):
             given, or is no classifier of such images.
     """
 
-    def __init__(self, path, *, batch_size=256, threads=None, input_shape=None):
+    def __init__(self, path, *, batch_size=256, threads=None, input_shape=None, trust=False):
         import onnxruntime  # Late: the SavedModel's side of this module does without.
-        from onnxruntime.capi import onnxruntime_pybind11_state as states
 
         if not pathlib.Path(path).is_file():
             raise FileNotFoundError(f"There is no such ONNX file. Received: path={str(path)!r}")
+        self._external = check_onnx_file(pathlib.Path(path), trust=trust)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # Errors; its warnings speak of optimisations not made.
         if threads is not None:
             options.intra_op_num_threads = threads
-        unreadable = (
-            states.Fail,
-            states.InvalidArgument,
-            states.InvalidGraph,
-            states.InvalidProtobuf,
-            states.NotImplemented,
-            states.RuntimeException,
-        )
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-        except unreadable as error:
+        except Exception as error:  # It has a class of its own for each way a file can be wrong.
             raise ValueError(
                 f"The ONNX file cannot be read: {error}. Received: path={str(path)!r}"
             ) from error
         properties = self._session.get_modelmeta().custom_metadata_map
-        super().__init__(path, from_properties(properties), batch_size, input_shape)
+        super().__init__(path, from_properties(properties, path), batch_size, input_shape)
 
     def _signature(self):
         def values(nodes):
             return [_Value(n.name, tuple(n.shape) or None, _onnx_dtype(n.type)) for n in nodes]
 
         return values(self._session.get_inputs()), values(self._session.get_outputs())
+
+    def _digest(self):
+        return digest_of(self.path.read_bytes())
 
     def _compute(self, name, images, outputs):
         return self._session.run(list(outputs), {name: images})
@@ -285,6 +347,7 @@ class SavedModelRuntime(_Served):
             classifier with a signature `serving_default`.
         batch_size: int, images that are run at a time.
         input_shape: as for `load_saved_model`.
+        trust: as for `load_saved_model`.
 
     Raises:
         FileNotFoundError: if there is no SavedModel.
@@ -293,13 +356,14 @@ class SavedModelRuntime(_Served):
             `input_shape` is given, or is no classifier of such images.
     """
 
-    def __init__(self, path, *, batch_size=256, input_shape=None):
+    def __init__(self, path, *, batch_size=256, input_shape=None, trust=False):
         path = pathlib.Path(path)
         if not (path / "saved_model.pb").is_file():
             raise FileNotFoundError(f"There is no SavedModel. Received: path={str(path)!r}")
-        metadata = path / METADATA_FILE
-        values = json.loads(metadata.read_text("utf-8")) if metadata.is_file() else {}
+        values = _read_metadata(path / METADATA_FILE)
         require("tensorflow", "Loading a SavedModel")
+        if not trust:
+            check_saved_model(path)
         import tensorflow as tf  # Late: the ONNX side of this module does without.
 
         self._to_tensor = tf.constant
@@ -307,7 +371,7 @@ class SavedModelRuntime(_Served):
             try:
                 self._loaded = tf.saved_model.load(str(path))  # Owns what the signature reads.
                 self._served = self._loaded.signatures["serving_default"]
-            except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
+            except Exception as error:  # TensorFlow raises whatever a damaged graph makes it.
                 raise ValueError(
                     f"The SavedModel cannot be read: {error}. Received: path={str(path)!r}"
                 ) from error
@@ -323,12 +387,33 @@ class SavedModelRuntime(_Served):
         inputs = values(self._served.structured_input_signature[1])
         return inputs, values(self._served.structured_outputs)
 
+    def _digest(self):
+        return saved_model_digest(self.path)
+
     def _compute(self, name, images, outputs):
         found = self._served(**{name: self._to_tensor(images)})
         return tuple(found[output].numpy() for output in outputs)
 
 
-def load_onnx(path, *, batch_size=256, threads=None, input_shape=None):
+def _read_metadata(path):
+    if not path.is_file():
+        return {}
+    if path.stat().st_size > _LARGEST_METADATA:
+        raise ValueError(
+            f"The metadata of a SavedModel has at most {_LARGEST_METADATA} bytes. "
+            f"Received: path={str(path)!r}"
+        )
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"The metadata is no text. Received: path={str(path)!r}") from error
+    values = parse_json(text, path)
+    if not values:
+        raise ValueError(f"The metadata of the SavedModel is empty. Received: path={str(path)!r}")
+    return values
+
+
+def load_onnx(path, *, batch_size=256, threads=None, input_shape=None, trust=False):
     """Load an ONNX file: an exported one, or any image classifier.
 
     Args:
@@ -339,14 +424,16 @@ def load_onnx(path, *, batch_size=256, threads=None, input_shape=None):
         threads: int, threads inside an operation, or None for onnxruntime's choice.
         input_shape: tuple `(H, W, C)`, the shape of an image, which only exported files tell; None
             refuses all others.
+        trust: bool, whether loops, branches and functions of the file's own may run. Weights outside the
+            file's folder are refused always.
 
     Returns:
         `Runtime`: call it on `(batch, H, W, C)` float32 images in [0, 1] to get `(batch, K)` logits.
     """
-    return Runtime(path, batch_size=batch_size, threads=threads, input_shape=input_shape)
+    return Runtime(path, batch_size=batch_size, threads=threads, input_shape=input_shape, trust=trust)
 
 
-def load_saved_model(path, *, batch_size=256, input_shape=None):
+def load_saved_model(path, *, batch_size=256, input_shape=None, trust=False):
     """Load a SavedModel through TensorFlow alone, without Keras: an exported one, or any classifier.
 
     Args:
@@ -355,8 +442,10 @@ def load_saved_model(path, *, batch_size=256, input_shape=None):
         batch_size: int, images that are run at a time, where the file leaves that open.
         input_shape: tuple `(H, W, C)`, the shape of an image, which only exported files tell; None
             refuses all others.
+        trust: bool, whether operations may run that do more than compute, such as those that read and
+            write files, and files be read that its directory links to.
 
     Returns:
         `SavedModelRuntime`, which is used as `Runtime` is.
     """
-    return SavedModelRuntime(path, batch_size=batch_size, input_shape=input_shape)
+    return SavedModelRuntime(path, batch_size=batch_size, input_shape=input_shape, trust=trust)

@@ -69,6 +69,7 @@ def run_row(policy, data_format):
     rng = np.random.default_rng(0)
     x, y = rng.random((32, 16, 16, 3), dtype="float32"), rng.integers(0, 4, 32)
     options = {"input_shape": (16, 16, 3), "num_classes": 4, "latent_dim": 8}
+    options["latent_options"] = {"seed": 0}  # The same draws in every network.
     reference = models.build("wrn-10-1", **options)
     weights = reference.get_weights()
     expected = train(reference, x, y)
@@ -84,7 +85,8 @@ def run_row(policy, data_format):
         return network
 
     def trained():
-        np.testing.assert_allclose(train(made(), x, y), expected, rtol=0.02)
+        half = "16" in policy
+        np.testing.assert_allclose(train(made(), x, y), expected, rtol=0.02 if half else 1e-4)
 
     network = made()
     with tempfile.TemporaryDirectory() as directory:

@@ -1,5 +1,6 @@
 """Makes a Keras network of an ONNX file."""
 
+import math
 import re
 
 import numpy as np
@@ -7,6 +8,8 @@ import numpy as np
 from export.contract import INPUT, OUTPUTS
 
 _PROBES = 4
+_GROWING = ("ConstantOfShape", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile", "Upsample")
+"""Operators whose results are as large as numbers among their inputs say."""
 _TOLERANCE = 1e-4
 """How far logits may lie from onnxruntime's, in units of the largest logit, or of 1 if it is less."""
 
@@ -47,11 +50,13 @@ def from_onnx(path, *, input_shape=None, output=None):
         (INPUT, OUTPUTS[0]) if foreign is None else (foreign.input.name, foreign.output.name)
     )
     wanted = exit_ if output is None else output
-    nodes = _leading_to({exit_, wanted}, model)
+    nodes = _leading_to([exit_, wanted], model, path)
     _check_known(nodes, model, path)
     images = keras.Input(served.input_shape, name="images")
     first = foreign is not None and foreign.channels_first
-    values = _run(nodes, model, {entrance: Value(images, last=first)}, path)
+    frozen = foreign is not None and foreign.batch == 1
+    values = {entrance: Value(images, last=first)}
+    _run(nodes, model, values, path, images=images, frozen=frozen)
     if not isinstance(values.get(wanted), Value):
         raise ValueError(f"The file has no such tensor. Received: output={output!r}")
     network, checked = (
@@ -61,13 +66,25 @@ def from_onnx(path, *, input_shape=None, output=None):
     return network
 
 
-def _leading_to(names, model):
-    """Return the operators that some tensors depend on, in an order of execution, the file's."""
-    names, found = set(names), []
-    for node in reversed(model.graph.node):
-        if names & set(node.output):
-            found.insert(0, node)
-            names.update(node.input)
+def _leading_to(names, model, path):
+    """Return the operators that some tensors depend on, in an order in which they can be run."""
+    makers = {name: node for node in model.graph.node for name in node.output if name}
+    found, done, begun = [], set(), set()
+    waiting = [(name, False) for name in names]
+    while waiting:
+        name, inputs_done = waiting.pop()
+        node = makers.get(name)
+        if node is None or id(node) in done:
+            continue
+        if inputs_done:
+            done.add(id(node))
+            found.append(node)
+            continue
+        if id(node) in begun:
+            raise ValueError(f"The operators form a circle at {name!r}. Received: path={str(path)!r}")
+        begun.add(id(node))
+        waiting.append((name, True))
+        waiting.extend((n, False) for n in node.input if n)
     return found
 
 
@@ -89,9 +106,9 @@ def _check_known(nodes, model, path):
         )
 
 
-def _run(nodes, model, values, path):
-    """Goes through the operators; returns all tensors by name."""
-    from onnx import helper, numpy_helper
+def _run(nodes, model, values, path, **given):
+    """Go through the operators and add all tensors to `values`, by name."""
+    from onnx import numpy_helper
 
     from export.onnx_import.operators import build
     from export.onnx_import.values import Node, Value
@@ -99,21 +116,54 @@ def _run(nodes, model, values, path):
     values |= {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     taken = set()
     for node in nodes:
-        inputs = [values[name] if name else None for name in node.input]
         try:
-            if not any(isinstance(value, Value) for value in inputs):
-                found = _folded(node, inputs, model)
+            missing = [name for name in node.input if name and name not in values]
+            if missing:
+                raise ValueError(f"there are no tensors {missing}")
+            inputs = [values[name] if name else None for name in node.input]
+            attributes = {a.name: _attribute(a) for a in node.attribute}
+            name = node.name or f"{node.op_type}_{node.output[0]}"
+            made = Node(node.op_type, _legal(name), inputs, attributes, len(node.output), **given)
+            if any(isinstance(value, Value) for value in inputs) or _of_the_batch(made):
+                found = build(made._replace(name=_unique(made.name, taken)))
             else:
-                attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-                name = _unique(node.name or f"{node.op_type}_{node.output[0]}", taken)
-                found = build(Node(node.op_type, name, inputs, attributes, len(node.output)))
-        except ValueError as error:
+                found = _folded(node, inputs, model)
+            _check_results(found)
+        except Exception as error:  # Whatever is wrong with the file shows here, in any library.
             raise ValueError(
                 f"The operator {node.op_type} {node.name!r} cannot be imported: {error}. "
                 f"Received: path={str(path)!r}"
             ) from error
         values.update(zip(node.output, found, strict=False))
-    return values
+
+
+def _attribute(attribute):
+    from onnx import TensorProto, helper, numpy_helper
+
+    value = helper.get_attribute_value(attribute)
+    return numpy_helper.to_array(value) if isinstance(value, TensorProto) else value
+
+
+def _of_the_batch(node):
+    """Whether an operator makes a tensor out of a shape that holds the batch size."""
+    from export.onnx_import.values import is_batch
+
+    if node.kind not in _GROWING:
+        return False
+    whole = [np.ravel(v) for v in node.inputs if v is not None and np.asarray(v).dtype.kind == "i"]
+    return any(is_batch(abs(int(n))) for n in np.concatenate([np.zeros(0, int), *whole]))
+
+
+def _check_results(found):
+    """Refuse tensors that are too large, or open in more than the batch size."""
+    from export.onnx_import.values import LARGEST, Value
+
+    for value in found:
+        sizes = value.tensor.shape if isinstance(value, Value) else value.shape
+        if sizes.count(None) != isinstance(value, Value):
+            raise ValueError(f"the batch cannot be told in a tensor of shape {tuple(sizes)}")
+        if math.prod(n for n in sizes if n is not None) > LARGEST:
+            raise ValueError(f"a tensor of shape {tuple(sizes)} is too large")
 
 
 def _folded(node, inputs, model):
@@ -121,6 +171,12 @@ def _folded(node, inputs, model):
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
 
+    from export.onnx_import.values import LARGEST
+
+    if node.op_type in _GROWING:
+        whole = [v for v in inputs if v is not None and np.asarray(v).dtype.kind in "if"]
+        if any(np.prod(np.abs(v[v != 0]).astype(float)) > LARGEST for v in whole if v.size <= 16):
+            raise ValueError("its result is too large")
     names = [name for name in node.input if name]
     graph = helper.make_graph(
         [node],
@@ -134,7 +190,7 @@ def _folded(node, inputs, model):
 
 
 def _unique(name, taken):
-    name = base = _legal(name)
+    base = name
     number = 1
     while name in taken:
         number += 1
@@ -151,7 +207,16 @@ def _legal(name):
 def _check(network, served, path):
     images = np.random.default_rng(0).random((_PROBES, *served.input_shape)).astype("float32")
     wanted = served(images)
-    gap = float(np.abs(network.predict(images, verbose=0) - wanted).max())
+    if not np.isfinite(wanted).all():
+        raise ValueError(f"The file gives NaN or infinity. Received: path={str(path)!r}")
+    try:
+        found = network.predict(images, verbose=0)
+    except Exception as error:  # Keras knows some shapes only when it runs.
+        raise ValueError(
+            f"The network made of the file cannot be run: {error}. Received: path={str(path)!r}"
+        ) from error
+    with np.errstate(invalid="ignore"):
+        gap = float(np.abs(found - wanted).max())
     limit = _TOLERANCE * max(1.0, float(np.abs(wanted).max()))
     if not gap <= limit:
         raise ValueError(

@@ -1,6 +1,12 @@
 """ONNX's operators as Keras layers: what `from_onnx` builds networks of."""
 
-from export.onnx_import import elementwise, shapes, weighted  # noqa: F401 (they register theirs)
+from export.onnx_import import (  # noqa: F401 (they register theirs)
+    elementwise,
+    matrices,
+    selections,
+    shapes,
+    weighted,
+)
 from export.onnx_import.values import OPERATORS
 
 

@@ -1,11 +1,19 @@
-"""ONNX's operators with weights or windows: convolutions, pools, dense layers, normalisation."""
+"""ONNX's operators with weights or windows: convolutions, pools, normalisation."""
 
 import math
 
 import numpy as np
 from keras import layers, ops
 
-from export.onnx_import.values import Value, constant, held_last, operator, plain
+from export.onnx_import.values import constant, held_last, operator, plain
+
+_CONVOLUTIONS = {1: layers.Conv1D, 2: layers.Conv2D, 3: layers.Conv3D}
+_DEPTHWISE = {1: layers.DepthwiseConv1D, 2: layers.DepthwiseConv2D}
+_TRANSPOSED = {1: layers.Conv1DTranspose, 2: layers.Conv2DTranspose, 3: layers.Conv3DTranspose}
+_POOLS = {
+    "MaxPool": {1: layers.MaxPooling1D, 2: layers.MaxPooling2D, 3: layers.MaxPooling3D},
+    "AveragePool": {1: layers.AveragePooling1D, 2: layers.AveragePooling2D, 3: layers.AveragePooling3D},
+}
 
 
 def _with(layer, tensor, weights):
@@ -14,14 +22,36 @@ def _with(layer, tensor, weights):
     return result
 
 
+def _channels_last(value):
+    """Return a tensor held channels last: images, sequences, volumes."""
+    if value.rank == 4:
+        return held_last(value)
+    return ops.transpose(value.tensor, (0, *range(2, value.rank), 1))
+
+
+def _result(like, tensor):
+    """Return a `Value` of a tensor that is held channels last."""
+    rank = len(tensor.shape)
+    if rank == 4:
+        return like._replace(tensor=tensor, last=True)
+    return like._replace(tensor=ops.transpose(tensor, (0, rank - 1, *range(1, rank - 1))))
+
+
+def _one_per_axis(node, name, rank):
+    found = tuple(node.attributes.get(name, (1,) * rank))
+    if len(found) != rank:
+        raise ValueError(f"`{name}` must have {rank} numbers, not {found}")
+    return found
+
+
 def _window(node, kernel, sizes):
-    """Return strides, dilations and `((top, bottom), (left, right))` of a convolution or a pool."""
-    at = node.attributes
-    strides, dilations = (tuple(at.get(k, (1, 1))) for k in ("strides", "dilations"))
-    if len(kernel) != 2:
-        raise ValueError(f"windows must have two axes, not {tuple(kernel)}")
+    """Return strides, dilations and a pair of pads for each axis of a convolution or a pool."""
+    at, rank = node.attributes, len(sizes)
+    if len(kernel) != rank:
+        raise ValueError(f"windows must have {rank} axes, not {tuple(kernel)}")
+    strides, dilations = (_one_per_axis(node, k, rank) for k in ("strides", "dilations"))
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
-    automatic = at.get("auto_pad", b"NOTSET").decode()
+    automatic = node.text("auto_pad", "NOTSET")
     if automatic.startswith("SAME"):
         ways = zip(sizes, strides, reach, strict=True)
         total = [max((-(-n // s) - 1) * s + r - n, 0) for n, s, r in ways]
@@ -29,8 +59,7 @@ def _window(node, kernel, sizes):
         pads = [(a, t - a) for a, t in zip(less, total, strict=True)]
         pads = [p[::-1] for p in pads] if automatic == "SAME_LOWER" else pads
     else:
-        top, left, bottom, right = at.get("pads", (0, 0, 0, 0))
-        pads = [(top, bottom), (left, right)]
+        pads = np.reshape(at.get("pads", (0,) * 2 * rank), (2, rank)).T.tolist()
     if at.get("ceil_mode", 0):
         grown = []
         for (a, b), n, s, r in zip(pads, sizes, strides, reach, strict=True):
@@ -38,94 +67,191 @@ def _window(node, kernel, sizes):
             count -= (count - 1) * s >= n + a  # A window that begins behind the image is left out.
             grown.append((a, b + max((count - 1) * s + r - (n + a + b), 0)))
         pads = grown
-    return strides, dilations, tuple(pads)
-
-
-def _pool_window(node, size, sizes):
-    strides, dilations, pads = _window(node, size, sizes)
-    if any(d != 1 for d in dilations):
-        raise ValueError("dilated pools cannot be imported")
-    return strides, pads
+    return strides, dilations, tuple(map(tuple, pads))
 
 
 def _padded(x, pads, value=0.0):
     if not any(map(any, pads)):
         return x
-    if value == 0.0:
+    if value == 0.0 and len(pads) == 2:
         return layers.ZeroPadding2D(pads)(x)
     return ops.pad(x, ((0, 0), *pads, (0, 0)), constant_values=value)
 
 
 @operator("Conv")
 def _conv(node):
-    x, kernel = held_last(node.inputs[0]), constant(node.inputs[1])
-    bias = node.get(2)
-    strides, dilations, pads = _window(node, kernel.shape[2:], x.shape[1:3])
-    x, groups, (filters, _, *size) = _padded(x, pads), node.attributes.get("group", 1), kernel.shape
+    value, kernel, bias = node.feature(), constant(node.inputs[1]), node.get(2)
+    x = _channels_last(value)
+    filters, _, *size = kernel.shape
+    rank, groups = len(size), node.attributes.get("group", 1)
+    strides, dilations, pads = _window(node, size, x.shape[1:-1])
+    x = _padded(x, pads)
+    step = (1,) * rank
+    if max(strides) > 1 and max(dilations) > 1:
+        strides, step = step, strides  # Keras has no convolution with both: leave places out afterwards.
     given = {"strides": strides, "dilation_rate": dilations, "use_bias": bias is not None}
     given["name"] = node.name
-    if groups > 1 and groups == x.shape[-1]:
-        layer = layers.DepthwiseConv2D(size, depth_multiplier=filters // groups, **given)
-        kernel = kernel.reshape(groups, filters // groups, *size).transpose(2, 3, 0, 1)
+    # TensorFlow's depthwise convolution has one stride for both axes.
+    depthwise = groups > 1 and groups == x.shape[-1] and rank in _DEPTHWISE
+    if depthwise and len(set(strides)) == 1:
+        layer = _DEPTHWISE[rank](size, depth_multiplier=filters // groups, **given)
+        kernel = kernel.reshape(groups, filters // groups, *size)
+        kernel = np.moveaxis(kernel, (0, 1), (-2, -1))
     else:
-        layer = layers.Conv2D(filters, size, groups=groups, **given)
-        kernel = kernel.transpose(2, 3, 1, 0)
-    return Value(_with(layer, x, [kernel] if bias is None else [kernel, constant(bias)]), last=True)
+        layer = _CONVOLUTIONS[rank](filters, size, groups=groups, **given)
+        kernel = np.moveaxis(kernel, (0, 1), (-1, -2))
+    y = _with(layer, x, [kernel] if bias is None else [kernel, constant(bias)])
+    if max(step) > 1:
+        y = y[(slice(None), *(slice(None, None, s) for s in step))]
+    return _result(value, y)
 
 
-@operator("Gemm", "MatMul")
-def _dense(node):
-    x, matrix, bias = node.inputs[0], node.inputs[1], node.get(2)
-    at = node.attributes
-    if not isinstance(x, Value) or not isinstance(matrix, np.ndarray) or at.get("transA", 0):
-        if node.kind == "Gemm":
-            raise ValueError("only images' features times a constant matrix can be imported")
-        sides = (plain(v) if isinstance(v, Value) else v for v in (x, matrix))
-        return Value(ops.matmul(*sides))
-    if matrix.ndim != 2:
-        return Value(ops.matmul(plain(x), matrix))
-    matrix = at.get("alpha", 1.0) * (matrix.T if at.get("transB", 0) else matrix)
-    layer = layers.Dense(matrix.shape[1], use_bias=bias is not None, name=node.name)
-    weights = [matrix]
-    if bias is not None:
-        weights.append(at.get("beta", 1.0) * np.broadcast_to(constant(bias), (1, matrix.shape[1]))[0])
-    return Value(_with(layer, plain(x), weights))
+@operator("ConvTranspose")
+def _conv_transpose(node):
+    value, kernel, bias = node.feature(), constant(node.inputs[1]), node.get(2)
+    x, groups = _channels_last(value), node.attributes.get("group", 1)
+    filters, *size = kernel.shape[1:]
+    rank = len(size)
+    strides, dilations = (_one_per_axis(node, k, rank) for k in ("strides", "dilations"))
+    reach = [(k - 1) * d + 1 for k, d in zip(size, dilations, strict=True)]
+    full = [(n - 1) * s + r for n, s, r in zip(x.shape[1:-1], strides, reach, strict=True)]
+    parts = [
+        _with(
+            _TRANSPOSED[rank](
+                filters,
+                size,
+                strides=strides,
+                dilation_rate=dilations,
+                use_bias=False,
+                name=node.name if groups == 1 else f"{node.name}_group_{number}",
+            ),
+            part,
+            [np.moveaxis(weights, (0, 1), (-1, -2))],
+        )
+        for number, (part, weights) in enumerate(
+            zip(_groups(x, groups), np.split(kernel, groups), strict=True)
+        )
+    ]
+    y = parts[0] if groups == 1 else layers.Concatenate()(parts)
+    cut, grow = [slice(None)], [(0, 0)]
+    for (begin, wanted), made in zip(_output(node, full), y.shape[1:-1], strict=True):
+        stop = min(begin + wanted, made)
+        cut.append(slice(begin, stop))
+        grow.append((0, wanted - (stop - begin)))
+    y = y[(*cut, slice(None))]
+    if any(map(any, grow)):
+        y = ops.pad(y, (*grow, (0, 0)))
+    return _result(value, y if bias is None else ops.add(y, constant(bias).astype("float32")))
+
+
+def _groups(x, groups):
+    return [x] if groups == 1 else ops.split(x, groups, axis=-1)
+
+
+def _output(node, full):
+    """Yield, for each axis, where in the full result the output begins and how long it is."""
+    at, rank = node.attributes, len(full)
+    more = at.get("output_padding", (0,) * rank)
+    pads = np.reshape(at.get("pads", (0,) * 2 * rank), (2, rank)).T
+    automatic = node.text("auto_pad", "NOTSET")
+    wanted = at.get("output_shape")
+    if wanted is None and automatic.startswith("SAME"):
+        wanted = [n * s for n, s in zip(node.feature().sizes[2:], at["strides"], strict=True)]
+    for axis in range(rank):
+        if wanted is None:
+            yield int(pads[axis][0]), int(full[axis] + more[axis] - sum(pads[axis]))
+            continue
+        total = max(full[axis] + more[axis] - wanted[axis], 0)
+        yield total // 2 if automatic != "SAME_LOWER" else total - total // 2, int(wanted[axis])
 
 
 @operator("BatchNormalization")
 def _batch_normalization(node):
-    x = node.inputs[0]
-    tensor = held_last(x) if len(x.tensor.shape) == 4 else x.tensor
+    x = node.feature()
+    if node.attributes.get("training_mode", 0):
+        raise ValueError("statistics of the batch at hand make images depend on each other")
+    tensor = _channels_last(x) if x.rank > 2 else x.tensor
     layer = layers.BatchNormalization(epsilon=node.attributes.get("epsilon", 1e-5), name=node.name)
-    return Value(_with(layer, tensor, map(constant, node.inputs[1:5])), len(tensor.shape) == 4)
+    y = _with(layer, tensor, map(constant, node.inputs[1:5]))
+    return _result(x, y) if x.rank > 2 else x._replace(tensor=y)
+
+
+@operator("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization")
+def _layer_normalization(node):
+    x = node.feature()
+    axes = tuple(range(node.axis(-1, x.rank), x.rank))
+    y, epsilon = plain(x), node.attributes.get("epsilon", 1e-5)
+    if node.kind == "LayerNormalization":
+        y = y - ops.mean(y, axis=axes, keepdims=True)
+    y = y * ops.rsqrt(ops.mean(ops.square(y), axis=axes, keepdims=True) + epsilon)
+    return x._replace(tensor=_scaled(y, node.get(1), node.get(2)), last=False)
+
+
+@operator("InstanceNormalization", "GroupNormalization")
+def _group_normalization(node):
+    x = node.feature()
+    channels, *places = x.sizes[1:]
+    groups = channels if node.kind == "InstanceNormalization" else node.attributes["num_groups"]
+    y = ops.reshape(plain(x), (-1, groups, channels // groups * math.prod(places)))
+    y = y - ops.mean(y, axis=2, keepdims=True)
+    y = y * ops.rsqrt(
+        ops.mean(ops.square(y), axis=2, keepdims=True) + node.attributes.get("epsilon", 1e-5)
+    )
+    y = ops.reshape(y, (-1, channels, *places))
+    shape = (-1, *[1] * len(places))
+    scale, bias = (constant(w) for w in node.inputs[1:3])
+    if len(scale) != channels:  # Before operator set 21: one number for each group.
+        scale, bias = (np.repeat(w, channels // groups) for w in (scale, bias))
+    return x._replace(tensor=_scaled(y, scale.reshape(shape), bias.reshape(shape)), last=False)
+
+
+def _scaled(x, scale, bias):
+    if scale is not None:
+        x = ops.multiply(x, constant(scale).astype("float32"))
+    return x if bias is None else ops.add(x, constant(bias).astype("float32"))
+
+
+def _pool_window(node, sizes):
+    size = node.attributes["kernel_shape"]
+    strides, dilations, pads = _window(node, size, sizes)
+    if any(d != 1 for d in dilations):
+        raise ValueError("dilated pools cannot be imported")
+    return tuple(size), strides, pads
 
 
 @operator("MaxPool")
 def _max_pool(node):
-    size = node.attributes["kernel_shape"]
-    x = held_last(node.inputs[0])
-    strides, pads = _pool_window(node, size, x.shape[1:3])
-    x = _padded(x, pads, -math.inf)
-    return Value(layers.MaxPooling2D(size, strides, name=node.name)(x), last=True)
+    value = node.feature()
+    x = _channels_last(value)
+    size, strides, pads = _pool_window(node, x.shape[1:-1])
+    pool = _POOLS[node.kind][len(size)](size, strides, name=node.name)
+    return _result(value, pool(_padded(x, pads, -math.inf)))
 
 
 @operator("AveragePool")
 def _average_pool(node):
-    size = node.attributes["kernel_shape"]
-    x = held_last(node.inputs[0])
-    strides, pads = _pool_window(node, size, x.shape[1:3])
-    inside = np.pad(np.ones(x.shape[1:3], "float32"), pads)
+    value = node.feature()
+    x = _channels_last(value)
+    size, strides, pads = _pool_window(node, x.shape[1:-1])
+    inside = np.pad(np.ones(x.shape[1:-1], "float32"), pads)
     if node.attributes.get("count_include_pad", 0):
         if node.attributes.get("ceil_mode", 0):
             raise ValueError("count_include_pad with ceil_mode cannot be imported")
         inside = np.ones_like(inside)
-    windows = np.lib.stride_tricks.sliding_window_view(inside, tuple(size))
-    share = windows[:: strides[0], :: strides[1]].mean(axis=(2, 3))[None, :, :, None]
-    x = layers.AveragePooling2D(size, strides, name=node.name)(_padded(x, pads))
-    return Value(x if (share == 1).all() else ops.divide(x, share), last=True)
+    windows = np.lib.stride_tricks.sliding_window_view(inside, size)
+    windows = windows[tuple(slice(None, None, s) for s in strides)]
+    share = windows.mean(axis=tuple(range(-len(size), 0)))[None, ..., None]
+    y = _POOLS[node.kind][len(size)](size, strides, name=node.name)(_padded(x, pads))
+    return _result(value, y if (share == 1).all() else ops.divide(y, share))
 
 
 @operator("GlobalAveragePool", "GlobalMaxPool")
 def _global_pool(node):
-    kind = layers.GlobalAveragePooling2D if "Average" in node.kind else layers.GlobalMaxPooling2D
-    return Value(kind(keepdims=True, name=node.name)(held_last(node.inputs[0])), last=True)
+    value = node.feature()
+    x = _channels_last(value)
+    if value.rank == 4:
+        average = node.kind == "GlobalAveragePool"
+        kind = layers.GlobalAveragePooling2D if average else layers.GlobalMaxPooling2D
+        return _result(value, kind(keepdims=True, name=node.name)(x))
+    function = ops.mean if node.kind == "GlobalAveragePool" else ops.max
+    return _result(value, function(x, axis=tuple(range(1, value.rank - 1)), keepdims=True))

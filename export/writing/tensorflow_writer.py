@@ -11,10 +11,12 @@ import tensorflow as tf
 from absl import logging as absl_logging
 from tensorflow.core.protobuf import saved_model_pb2
 
-from export.contract import INPUT, OUTPUTS, to_properties
-from export.runtime import METADATA_FILE
+from export.contract import DIGEST, INPUT, OUTPUTS, to_properties
+from export.onnx_file import digest_of
+from export.runtime import METADATA_FILE, saved_model_digest
 from export.signature import forward
 from export.writing.determinism import check_onnx, check_tensorflow
+from export.writing.flat_graph import flat_graph
 
 _PRODUCER = "sharedkeras"
 _CHATTY = ("tensorflow", "tf2onnx")
@@ -43,7 +45,7 @@ def write(network, path, *, form, metadata, select=None, opset=None):
     metadata = {**metadata, "versions": versions}
     with _without_progress_messages():
         if form == "onnx":
-            _write_onnx(function, pathlib.Path(path), metadata, layers, opset)
+            _write_onnx(concrete, pathlib.Path(path), metadata, layers, opset)
         else:
             _write_saved_model(concrete, pathlib.Path(path), metadata, layers)
 
@@ -57,7 +59,7 @@ def _without_progress_messages():
     levels = [logger.level for logger in loggers]
     absl_logging.set_verbosity(min(verbosity, absl_logging.WARNING))
     for logger in loggers:
-        logger.setLevel(max(logger.level, logging.WARNING))
+        logger.setLevel(max(logger.level, logging.ERROR))
     try:
         yield
     finally:
@@ -87,6 +89,7 @@ def _write_saved_model(concrete, path, metadata, layers):
         check_tensorflow(graph.graph_def, layers, allow_state=True)
     target = path / METADATA_FILE
     target.parent.mkdir()
+    metadata = {**metadata, DIGEST: saved_model_digest(path)}
     target.write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
 
 
@@ -107,7 +110,7 @@ def _collecting_often():
         gc.unfreeze()
 
 
-def _write_onnx(function, path, metadata, layers, opset):
+def _write_onnx(concrete, path, metadata, layers, opset):
     import onnx
 
     with warnings.catch_warnings():
@@ -116,8 +119,16 @@ def _write_onnx(function, path, metadata, layers, opset):
         warnings.simplefilter("ignore", FutureWarning)
         import tf2onnx
 
+        graph = flat_graph(concrete, [INPUT], OUTPUTS)
+        names = {f"{name}:0": name for name in (INPUT, *OUTPUTS)}
         with _collecting_often():
-            model, _ = tf2onnx.convert.from_function(function, input_signature=[], opset=opset)
+            model, _ = tf2onnx.convert.from_graph_def(
+                graph,
+                input_names=[f"{INPUT}:0"],
+                output_names=[f"{name}:0" for name in OUTPUTS],
+                tensors_to_rename=names,
+                opset=opset,
+            )
     check_onnx(model.graph, layers)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
@@ -131,7 +142,8 @@ def _write_onnx(function, path, metadata, layers, opset):
         "onnx": onnx.__version__,
         "opset": opset,
     }
-    onnx.helper.set_model_props(model, to_properties({**metadata, "versions": versions}))
+    metadata = {**metadata, "versions": versions, DIGEST: digest_of(model.SerializeToString())}
+    onnx.helper.set_model_props(model, to_properties(metadata))
     try:
         onnx.checker.check_model(model, full_check=True)
     except onnx.checker.ValidationError as error:

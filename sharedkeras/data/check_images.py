@@ -92,6 +92,7 @@ def _to_array(x, name):
         raise TypeError(f"`{name}` must be an array of numbers. Received: {type(x)}: {error}") from None
     if x.dtype.kind in "OSUV" and not x.dtype.name.startswith(("bfloat", "float")):
         raise TypeError(
-            f"`{name}` must be an array of numbers. Received: {name}={type(x)} of dtype {x.dtype}"
+            f"`{name}` must be an array of numbers; a pipeline or generator becomes arrays by "
+            f"`sharedkeras.data.from_dataset`. Received: {name}={type(x)} of dtype {x.dtype}"
         )
     return x

@@ -1,10 +1,11 @@
 """The three kinds of stored data, told by their place."""
 
-import numpy as np
-
 from sharedkeras.data.read_folder import describe_folder, read_folder
 from sharedkeras.data.read_npz import read_npz
 from sharedkeras.data.read_prepared import describe_prepared, read_prepared
+from sharedkeras.files import read_archive
+
+MOST_LABELS = 2**20
 
 
 def read(path, split, validation_size=0, image_size=None):
@@ -49,6 +50,11 @@ def _is_prepared(path):
 
 def _numbered(path):
     # Both splits, since one of them may lack the last classes.
-    with np.load(path, allow_pickle=False) as archive:
-        highest = max(int(archive[name].max(initial=0)) for name in ("y_train", "y_test"))
+    labels = read_archive(path, what="a data set", only=("y_train", "y_test"))
+    highest = max(int(values.max(initial=0)) for values in labels.values())
+    if highest >= MOST_LABELS:
+        raise ValueError(
+            f"Labels without label_names must be below {MOST_LABELS:,}. "
+            f"Received: a label {highest:,} in {str(path)!r}"
+        )
     return tuple(str(label) for label in range(highest + 1))

@@ -127,7 +127,8 @@ def check_network(network):
         `FrozenClassifier` of the network.
 
     Raises:
-        ValueError: if it ends in probabilities or its weights are in half precision.
+        ValueError: if it ends in probabilities, its weights are in half precision, or the backend does
+            not compute in the precision that Keras names.
     """
     view = FrozenClassifier(network)
     if view.last_step in ("softmax", "Softmax", "sigmoid", "Sigmoid"):
@@ -142,6 +143,12 @@ def check_network(network):
         raise ValueError(
             "Training in half precision loses small updates. Keep floatx at 'float32', and compute "
             "in half precision by keras.config.set_dtype_policy('mixed_float16'). "
+            f"Received: keras.config.floatx() == {keras.config.floatx()!r}"
+        )
+    if keras.backend.standardize_dtype(ops.zeros((), dtype=full_precision()).dtype) != full_precision():
+        raise ValueError(
+            "The backend computes in float32 what Keras calls float64; JAX takes the environment "
+            "variable JAX_ENABLE_X64=1. Set it, or keras.config.set_floatx('float32'). "
             f"Received: keras.config.floatx() == {keras.config.floatx()!r}"
         )
     for variable in network.trainable_variables:

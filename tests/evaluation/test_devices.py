@@ -72,6 +72,8 @@ def test_four_devices_give_the_verdicts_of_one():
 class Several:
     """A classifier of which each device has a replica that knows its device."""
 
+    white_box = True
+
     def __init__(self, device=None):
         self.device = device
 
@@ -85,7 +87,6 @@ def three(monkeypatch):
 
     monkeypatch.setattr(backend, "devices", lambda: ["a", "b", "c"])
     monkeypatch.setattr(backend, "on", lambda device: contextlib.nullcontext())
-    monkeypatch.setattr("sharedkeras.evaluation.judging.devices.FrozenClassifier", Several)
     return Several()
 
 

@@ -562,6 +562,21 @@ def test_a_damaged_head_counts_as_nothing_done(tmp_path, asked):
         assert json.loads(head.read_text())["format"] == journal.FORMAT
 
 
+def test_a_damaged_head_costs_a_known_network_nothing(tmp_path, asked):
+    network = keras_network()
+    y = network.predict(X, verbose=0).argmax(axis=1)
+    whole = judged(tmp_path, network, y=y)
+    for data in (b"", (tmp_path / "evaluation.json").read_bytes()[:-9]):
+        (tmp_path / "evaluation.json").write_bytes(data)
+        asked.clear()
+        same(judged(tmp_path, network, y=y), whole)
+        assert not asked
+    (tmp_path / "evaluation.json").unlink()
+    other = keras_network(seed=1)
+    y = other.predict(X, verbose=0).argmax(axis=1)
+    same(judged(tmp_path, other, y=y), judged(None, other, y=y))
+
+
 @pytest.mark.parametrize(
     "text",
     [

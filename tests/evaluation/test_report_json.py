@@ -101,7 +101,7 @@ def test_a_truncated_file_is_refused(tmp_path, share):
     make(50).to_json(path)
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
-    with pytest.raises(ValueError, match=r"Not a usable report: .*Received: path="):
+    with pytest.raises(ValueError, match=r"Expected a usable report.*Received: path="):
         Report.from_json(path)
 
 
@@ -117,11 +117,11 @@ def test_a_truncated_file_is_refused(tmp_path, share):
         (lambda t: t.update(n="many"), "expected 'n' to be an integer"),
         (lambda t: t.update(robust=0.99), "`robust` contradicts"),
         (lambda t: t.update(verdict="trustworthy"), "`verdict` contradicts"),
-        (lambda t: t["flags"].update(pgd20="!!"), "Not a usable report"),
+        (lambda t: t["flags"].update(pgd20="!!"), "Expected a usable report"),
         (lambda t: t.update(flags=[]), "expected 'flags' to be an object"),
-        (lambda t: t.update(settings=3), "Not a usable report"),
-        (lambda t: t.update(seconds=None), "Not a usable report"),
-        (lambda t: t.update(labels={"dtype": "O", "base64": ""}), "Not a usable report"),
+        (lambda t: t.update(settings=3), "Expected a usable report"),
+        (lambda t: t.update(seconds=None), "Expected a usable report"),
+        (lambda t: t.update(labels={"dtype": "O", "base64": ""}), "Expected a usable report"),
     ],
 )
 def test_a_wrong_file_is_refused(tmp_path, change, message):

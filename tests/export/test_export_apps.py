@@ -96,7 +96,7 @@ def test_read_image(tmp_path):
     with pytest.raises(ValueError, match="8 bits per channel"):
         read_image(tmp_path / "deep.png", (4, 5, 1))
     (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(ValueError, match="is no image"):
+    with pytest.raises(ValueError, match="no image of the formats"):
         read_image(tmp_path / "text.png", (4, 5, 1))
     with pytest.raises(FileNotFoundError):
         read_image(tmp_path / "gone.png", (4, 5, 1))

@@ -4,7 +4,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.contract import INPUT, OUTPUTS, Contract, to_properties
+from export.contract import DIGEST, INPUT, OUTPUTS, Contract, to_properties
+from export.onnx_file import digest_of
 
 
 def weights(shape, classes=10):
@@ -82,6 +83,8 @@ def write_export(path, shape, *, class_names=None, classes=10, name="linear"):
 def _save(path, nodes, inputs, outputs, constants, properties=None):
     graph = helper.make_graph(nodes, "classifier", inputs, outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    helper.set_model_props(model, properties or {})
+    if properties:
+        properties[DIGEST] = digest_of(model.SerializeToString())
+        helper.set_model_props(model, properties)
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, path)

@@ -16,7 +16,7 @@ TINY = dataclasses.replace(
     recipes.get("mnist-cnn-standard"),
     dataset="mnist-mini",
     epochs=3,
-    attack_steps=1,
+    attack_options={"steps": 1},
     batch_size=50,
     validation_size=9900,
     validation_examples=10,

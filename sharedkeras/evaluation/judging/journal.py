@@ -32,13 +32,15 @@ class Journal:
         probe: function that gives the network's logits `(p, K)` on probe images; None compares none.
         tolerance: float, the largest difference of two passes over the probe images, as a share of the
             largest logit.
+        known: bool, whether the fingerprint alone tells the network. Then entries outlive damage to
+            the file that holds it; otherwise the logits that it holds are part of what they belong to.
 
     Raises:
         ValueError: if the directory belongs to another evaluation, with what differs, or holds other
             files.
     """
 
-    def __init__(self, path, fingerprint, probe=None, tolerance=1e-3):
+    def __init__(self, path, fingerprint, probe=None, tolerance=1e-3, known=False):
         self._path = None if path is None else pathlib.Path(path)
         self._tolerance = tolerance
         if self._path is None:
@@ -52,7 +54,7 @@ class Journal:
             head = _head(mine, logits)
             write_atomically(self._path / _HEAD, json.dumps(head))
         self._check_same(head, mine, logits)
-        self._seal = head["seal"]
+        self._seal = identity.digest(head["identity"]) if known else head["seal"]
 
     def write(self, key, index, done):
         """Keep finished examples.

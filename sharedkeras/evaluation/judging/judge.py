@@ -61,6 +61,7 @@ def judge(network, x, y, attacks, options):
         lambda: fingerprint(classifier, examples, options.seed),
         lambda: inputs.probe_logits(classifier, examples.x, batch_size),
         _PROBE_TOLERANCE if classifier.white_box else _CALLABLE_TOLERANCE,
+        known=classifier.white_box,
     )
     tally = _clean_pass(classifier, examples, batch_size, options.cascade)
     classifier, in_words = in_logits(classifier, examples.x)

@@ -155,7 +155,10 @@ class Report:
                         f"{getattr(report, name)!r}. Received: {name}={stated[name]!r}"
                     )
         except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
-            raise ValueError(f"Not a usable report: {error}\nReceived: path={path}") from error
+            raise ValueError(
+                f"Expected a usable report, and it is damaged or contradicts itself: {error}\n"
+                f"Received: path={path}"
+            ) from error
         return report
 
     def to_html(self, path, *, run=None) -> None:

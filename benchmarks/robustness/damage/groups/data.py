@@ -38,6 +38,10 @@ def _changes(good):
     yield "labels of text", changed(y_test=np.array(["a"] * 6))
     yield "one-hot labels", changed(y_test=np.eye(3, dtype=int)[y])
     yield "labels of int64's largest", changed(y_test=np.full(6, 2**62))
+    nameless = {k: v for k, v in good.items() if k != "label_names"}
+    yield "a label of 2^62 without names", {**nameless, "y_test": np.full(6, 2**62)}
+    yield "a negative label without names", {**nameless, "y_test": y - 1}
+    yield "a label of 2^62 in the other split", {**nameless, "y_train": np.full(12, 2**62)}
     yield "label names that are numbers", changed(label_names=np.arange(3))
     yield "label names of two axes", changed(label_names=np.array([["a", "b", "c"]]))
     yield "a label name twice", changed(label_names=np.array(["a", "a", "c"]))
