@@ -54,7 +54,11 @@ def _craft(out):
     from sharedkeras import evaluation
 
     opened = opening.open_network(
-        FLAGS.network, weights=FLAGS.weights, dataset=FLAGS.dataset, trust=FLAGS.trust
+        FLAGS.network,
+        weights=FLAGS.weights,
+        dataset=FLAGS.dataset,
+        data_dir=FLAGS.data_dir,
+        trust=FLAGS.trust,
     )
     attack = _attack(opened)
     seed = FLAGS.seed or 0

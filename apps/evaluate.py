@@ -85,7 +85,9 @@ def _judge(opened, kept):
     if not is_autoattack:
         attacks = evaluation.named_attacks(names, dataset=dataset, queries=FLAGS.queries, **ball)
     surrogate = (
-        opening.open_surrogate(FLAGS.surrogate, opened, trust=FLAGS.trust) if FLAGS.surrogate else None
+        opening.open_surrogate(FLAGS.surrogate, opened, data_dir=FLAGS.data_dir, trust=FLAGS.trust)
+        if FLAGS.surrogate
+        else None
     )
     seed = FLAGS.seed or 0
     images = judged_images.load_judged_images(
@@ -168,7 +170,11 @@ def _report(out):
     if FLAGS.merge:
         return evaluation.merge([evaluation.Report.from_json(path) for path in FLAGS.merge]), None
     opened = opening.open_network(
-        FLAGS.network, weights=FLAGS.weights, dataset=FLAGS.dataset, trust=FLAGS.trust
+        FLAGS.network,
+        weights=FLAGS.weights,
+        dataset=FLAGS.dataset,
+        data_dir=FLAGS.data_dir,
+        trust=FLAGS.trust,
     )
     with unfinished.kept_in(opening.resume_dir(FLAGS.resume_from, opened), out) as kept:
         return _judge(opened, kept), opened.run_dir

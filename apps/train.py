@@ -11,6 +11,7 @@ Without flags: the quick start, a few minutes on two cores, on data that comes w
 import ast
 import dataclasses
 import math
+import os
 import pathlib
 import shlex
 import sys
@@ -37,7 +38,12 @@ flags.DEFINE_string(
     None,
     f"{', '.join(registered.recipes())}; default: found by dataset, model and objective.",
 )
-flags.DEFINE_string("dataset", None, "mnist-mini (default), mnist, cifar10 or cifar100.")
+flags.DEFINE_string(
+    "dataset",
+    None,
+    "mnist-mini (default), mnist, cifar10, cifar100, an .npz file, a folder with train/ and test/ of "
+    "images by class, or a name of TensorFlow Datasets.",
+)
 flags.DEFINE_string(
     "model", None, f"{', '.join(registered.models())}, wrn-34-10 or wrn-<depth>-<width>."
 )
@@ -208,11 +214,12 @@ def _evaluate(recipe, run_dir, weights, clock):
     )
     clock.heading(f"Attacking the {weights} weights on {images.text}")
     names = [name for name in FLAGS.attacks if name != "natural"]
+    epsilon = _epsilon(recipe)
     report = evaluation.evaluate(
         load_network(run_dir, weights=weights),
         images.x,
         images.y,
-        evaluation.paper_attacks(recipe.dataset, names),
+        evaluation.named_attacks(names, dataset=recipe.dataset, epsilon=epsilon),
         batch_size=recipe.batch_size,
         seed=recipe.seed,
         index=images.index,
@@ -221,13 +228,21 @@ def _evaluate(recipe, run_dir, weights, clock):
             "weights": weights,
             "recipe": recipe.name,
             "norm": "linf",
-            "epsilon": evaluation.paper_epsilon(recipe.dataset),
+            "epsilon": epsilon,
             "command": shlex.join(["python", *sys.argv]),
         },
         label_names=images.label_names,
     )
     print(evaluation.text_table(report))
     return results.write_report(run_dir, report, run=run_dir)
+
+
+def _epsilon(recipe):
+    """Return the ball of the attacks at the end: the paper's; on data of one's own that of training."""
+    from sharedkeras import data, evaluation
+
+    own = recipe.dataset not in data.names()
+    return recipe.epsilon if own else evaluation.paper_epsilon(recipe.dataset)
 
 
 def _export(run_dir, weights):
@@ -253,10 +268,13 @@ def main(_):
         registered.check("recipe", FLAGS.recipe, registered.recipes())
     start_up.prepare_frameworks()
     own_code.import_modules()
-    from sharedkeras.evaluation import paper_attacks
+    from sharedkeras.evaluation import named_attacks
 
+    if FLAGS.data_dir is not None:  # The recipe looks up its data's shape there too.
+        os.environ["TFDS_DATA_DIR"] = FLAGS.data_dir
     recipe = _recipe()
-    paper_attacks(recipe.dataset, [name for name in FLAGS.attacks if name != "natural"])
+    names = [name for name in FLAGS.attacks if name != "natural"]
+    named_attacks(names, dataset=recipe.dataset, epsilon=_epsilon(recipe))
     run_dir = FLAGS.run_dir
     if run_dir is None and FLAGS.resume:
         run_dir = run_dirs.newest(recipe.name)

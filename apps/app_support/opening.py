@@ -27,13 +27,14 @@ class Opened:
     is_file: bool = False
 
 
-def open_network(source, *, weights="best", dataset=None, trust=False):
+def open_network(source, *, weights="best", dataset=None, data_dir=None, trust=False):
     """Open a network wherever it is: run directory, `.keras` or `.h5` file, zoo, ONNX, SavedModel.
 
     Args:
         source: path or name.
         weights: "best" or "last", for run directories.
         dataset: str, or None for what the network's origin tells.
+        data_dir: directory of the data, or None for the default.
         trust: bool, whether code inside of the file may run.
 
     Returns:
@@ -49,9 +50,9 @@ def open_network(source, *, weights="best", dataset=None, trust=False):
 
     path = pathlib.Path(source)
     if dataset is not None:
-        data.info(dataset)
+        data.info(dataset, data_dir)
     if path.suffix == ".onnx" or (path / "saved_model.pb").is_file():
-        return _open_file(path, dataset)
+        return _open_file(path, dataset, data_dir)
     told, run = _dataset_of_run(path), None
     if told is not None:
         run = path
@@ -62,12 +63,12 @@ def open_network(source, *, weights="best", dataset=None, trust=False):
     return Opened(zoo.find(source, weights=weights, trust=trust), dataset or told, run)
 
 
-def _open_file(path, dataset):
+def _open_file(path, dataset, data_dir):
     import export
     from sharedkeras import data
 
     load = export.load_onnx if path.suffix == ".onnx" else export.load_saved_model
-    input_shape = None if dataset is None else data.info(dataset).input_shape
+    input_shape = None if dataset is None else data.info(dataset, data_dir).input_shape
     network = load(path, input_shape=input_shape)
     contract = network.contract
     if dataset is None and path.absolute().parent.name == "exports":
@@ -111,12 +112,13 @@ def require_black_box(names, source, possible):
         )
 
 
-def open_surrogate(source, opened, *, trust=False):
+def open_surrogate(source, opened, *, data_dir=None, trust=False):
     """Open the network on which to craft attacks on another one.
 
     Args:
         source: run directory, `.keras` file or name of the zoo.
         opened: `Opened`, the network to judge.
+        data_dir: directory of the data, or None for the default.
         trust: bool, whether code inside of the file may run.
 
     Returns:
@@ -126,7 +128,7 @@ def open_surrogate(source, opened, *, trust=False):
         FileNotFoundError: if there is nothing of that name.
         ValueError: if it is none of these, or has other classes than a file that is to be judged.
     """
-    surrogate = open_network(source, dataset=opened.dataset, trust=trust)
+    surrogate = open_network(source, dataset=opened.dataset, data_dir=data_dir, trust=trust)
     if surrogate.is_file:
         raise ValueError(
             "`--surrogate` must be a run directory, a .keras file or a name of the zoo, for only these "

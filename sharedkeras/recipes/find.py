@@ -1,10 +1,12 @@
 """Recipes by name, and the one that fits a dataset, a network and an objective."""
 
 import dataclasses
+import pathlib
 
 from sharedkeras import data, models, objectives
 from sharedkeras.recipes import cifar10, cifar100, mnist
 
+_FOR_OTHERS = "cifar10"
 _RECIPES = {r.name: r for r in (*mnist.RECIPES, *cifar10.RECIPES, *cifar100.RECIPES)}
 
 
@@ -34,7 +36,7 @@ def find(dataset, model=None, objective=None):
     """Find the first recipe for a dataset, fitted to a network and an objective.
 
     Args:
-        dataset: str, a name of `sharedkeras.data`.
+        dataset: str, what `sharedkeras.data.load` takes; data of one's own gets the recipe of CIFAR-10.
         model: str or None for the paper's network on this dataset.
         objective: str or None for the shared-information objective.
 
@@ -44,20 +46,24 @@ def find(dataset, model=None, objective=None):
     Raises:
         ValueError: if the dataset, the network or the objective is unknown.
     """
-    data.info(dataset)
+    own = dataset not in data.names()
+    if own:
+        data.info(dataset)
     if model is not None:
         models.latent_dim_of(model)
     objective = objective or "shared-information"
     objectives.get(objective)
-    fitting = [r for r in _RECIPES.values() if r.dataset == dataset]
+    fitting = [r for r in _RECIPES.values() if r.dataset == (_FOR_OTHERS if own else dataset)]
     fitting.sort(key=lambda r: (r.objective != objective, model is not None and r.model != model))
     recipe = fitting[0]
     model = model or recipe.model
-    if (recipe.objective, recipe.model) == (objective, model):
+    if not own and (recipe.objective, recipe.model) == (objective, model):
         return recipe
     return dataclasses.replace(
         recipe.with_objective(objective),
+        dataset=dataset,
         model=model,
-        name=f"{dataset}-{model}-{objective}",
-        source=f"{recipe.name} with objective {objective} and network {model}",
+        name=f"{pathlib.PurePath(dataset).stem}-{model}-{objective}",
+        source=f"not in the paper: {recipe.name} with objective {objective} and network {model}"
+        + (" on other data" if own else ""),
     )

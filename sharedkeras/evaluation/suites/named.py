@@ -18,7 +18,8 @@ def named_attacks(names, *, dataset, norm="linf", epsilon=None, queries=5000):
 
     Args:
         names: sequence of these names.
-        dataset: "mnist", "mnist-mini", "cifar10" or "cifar100", for the paper's settings.
+        dataset: "mnist", "mnist-mini", "cifar10" or "cifar100", for the paper's settings; of any other,
+            `epsilon` must be given, and all steps of PGD together are 2.5 radii long.
         norm: "linf", "l2" or "l1".
         epsilon: float above 0; None takes the paper's bound, which is one in Linf.
         queries: int, at least 1, queries of `square` for each image.

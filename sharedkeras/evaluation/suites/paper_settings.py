@@ -5,6 +5,11 @@ _CIFAR = {"epsilon": 0.031, "step_size": 0.003, "learning_rate": 0.01}
 _SETTINGS = {"mnist": _MNIST, "mnist-mini": _MNIST, "cifar10": _CIFAR, "cifar100": _CIFAR}
 
 
+def is_of_paper(dataset):
+    """Tell whether the paper has settings for a dataset."""
+    return dataset in _SETTINGS
+
+
 def paper_settings(dataset):
     """Return the paper's settings for a dataset: `epsilon` and `step_size` in Linf, `learning_rate`.
 
@@ -45,6 +50,11 @@ def default_epsilon(dataset, norm):
     Raises:
         ValueError: if the norm is another one, or the paper has no such dataset.
     """
+    if not is_of_paper(dataset):
+        raise ValueError(
+            "The paper has no bound for this dataset; `epsilon` (--epsilon) must be given. "
+            f"Received: dataset={dataset!r}, epsilon=None"
+        )
     if norm != "linf":
         raise ValueError(
             "The paper's bounds are in Linf; for another norm `epsilon` must be given. "

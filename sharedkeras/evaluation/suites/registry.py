@@ -4,10 +4,11 @@ import dataclasses
 import re
 
 from sharedkeras.attacks import APGD, FAB, FGSM, PGD, CarliniWagner, Square
-from sharedkeras.evaluation.suites.paper_settings import default_epsilon, paper_settings
+from sharedkeras.evaluation.suites.paper_settings import default_epsilon, is_of_paper, paper_settings
 
 _TRAVEL = 2.5
 """The way of all steps of PGD together, in radii: it can cross the ball and come back (Madry et al.)."""
+_LEARNING_RATE = 0.01
 _NUMBERED = re.compile(r"([a-z-]+)(0*[1-9]\d*)")
 
 
@@ -16,7 +17,7 @@ class Setting:
     """What a name leaves open.
 
     Args:
-        dataset: str, whose settings in the paper stand in for what is not given.
+        dataset: str, whose settings in the paper, if it has some, stand in for what is not given.
         norm: "linf", "l2" or "l1".
         radius: float above 0, or None for the paper's.
         queries: int, of a black-box attack.
@@ -41,14 +42,16 @@ class Setting:
 
     @property
     def step_size(self):
-        """The paper's step in Linf; in other norms all steps together are 2.5 radii long."""
-        if self.norm == "linf":
+        """The paper's step in Linf on its datasets; else all steps together are 2.5 radii long."""
+        if self.norm == "linf" and is_of_paper(self.dataset):
             return paper_settings(self.dataset)["step_size"]
         return _TRAVEL * self.epsilon / self.steps
 
     @property
     def learning_rate(self):
-        """The paper's learning rate."""
+        """The paper's learning rate; on other datasets that of torchattacks."""
+        if not is_of_paper(self.dataset):
+            return _LEARNING_RATE
         return paper_settings(self.dataset)["learning_rate"]
 
 
