@@ -130,9 +130,7 @@ def test_bad_sizes_are_refused(name):
         {"num_classes": 2.0},
         {"latent_dim": 0},
     ):
-        with pytest.raises(
-            ValueError, match=f"Received: {'units' if 'latent_dim' in wrong else next(iter(wrong))}="
-        ):
+        with pytest.raises(ValueError, match=f"Received: {next(iter(wrong))}="):
             models.build(ROWS[name].name, **{**right, **wrong})
     with pytest.raises(ValueError, match=r"Unknown network; known are .*Received: name='net'"):
         models.build("net", **right)
