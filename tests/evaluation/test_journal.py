@@ -239,7 +239,7 @@ def differing(a, b):
         {"padding": "same"},
         {"dilation_rate": 1, "data_format": "channels_last", "dtype": "mixed_bfloat16"},
     ],
-    ids=str,
+    ids=("tanh", "leaky", "function", "softmax", "sigmoid", "lambda", "scale", "padding", "dtype"),
 )
 def test_what_a_network_computes_tells_it_apart(change):
     assert differing(parts(keras_network()), parts(keras_network(**change))) == {"architecture"}

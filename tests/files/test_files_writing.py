@@ -150,6 +150,7 @@ HERE = litter._host()
         (".git", True),
         ("a.json", True),
     ],
+    ids=lambda value: str(value).replace(str(os.getpid()), "PID"),
 )
 def test_litter_is_what_dead_writers_of_ours_left(tmp_path, name, stays):
     (tmp_path / name).write_bytes(b"half")
