@@ -321,7 +321,7 @@ class RobustTrainer(backend.TrainStep, keras.Model):
     def _term_names(self):
         decay = ("weight_decay",) if self.weight_decay else ()
         own = ("regularization",) if self._has_regularizers() else ()
-        return (*getattr(self.objective, "terms", ()), *own, *decay)
+        return (*self.objective.terms, *own, *decay)
 
     def _has_regularizers(self):
         layers = contract.layers_of(self.network)

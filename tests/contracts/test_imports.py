@@ -11,7 +11,7 @@ import sharedkeras
 
 ROOT = pathlib.Path(__file__).parents[2]
 TOPS = ("sharedkeras", "zoo", "export")
-GROUND = {"arguments", "environment", "files", "types", "version"}
+GROUND = {"arguments", "environment", "files", "version"}
 MAY = {
     **{name: set() for name in GROUND},
     "backend": set(),
@@ -103,7 +103,7 @@ def copy(tmp_path_factory):
     ("file", "line", "expected"),
     [
         ("sharedkeras/math/norms.py", "from sharedkeras import models", "imports sharedkeras.models"),
-        ("sharedkeras/types.py", "import sharedkeras.data.load", "imports sharedkeras.data.load"),
+        ("sharedkeras/arguments.py", "import sharedkeras.data.load", "imports sharedkeras.data.load"),
         (
             "sharedkeras/models/cnn.py",
             "import sharedkeras.attacks.pgd",
