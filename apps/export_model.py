@@ -4,7 +4,6 @@ python apps/export_model.py --network=runs/mnist-cnn-shared
 python apps/export_model.py --network=mnist-cnn-shared --format=onnx --output=/tmp/model
 """
 
-import json
 import pathlib
 import time
 
@@ -48,10 +47,12 @@ def find_origin(source):
         `(name, directory, dataset)`: name of the file or None for the network's own, `pathlib.Path`,
         and name of the data set or None.
     """
+    from sharedkeras.files import read_json
+
     path = pathlib.Path(source)
     if path.is_dir():
         config = path / "config.json"
-        values = json.loads(config.read_text("utf-8")) if config.is_file() else {}
+        values = read_json(config, what="the config.json of a run") if config.is_file() else {}
         return None, path / "exports", values.get("dataset")
     if path.is_file():
         return path.stem, path.parent / "exports", None

@@ -1,7 +1,6 @@
 """Networks from wherever they are: runs, files, the zoo."""
 
 import dataclasses
-import json
 import pathlib
 from typing import Any
 
@@ -89,8 +88,12 @@ def _open_file(path, dataset, data_dir):
 
 
 def _dataset_of_run(path):
+    from sharedkeras.files import read_json
+
     config = path / "config.json"
-    return json.loads(config.read_text("utf-8"))["dataset"] if config.is_file() else None
+    if not config.is_file():
+        return None
+    return read_json(config, what="the config.json of a run", entries={"dataset": str})["dataset"]
 
 
 def require_black_box(names, source, possible):

@@ -1,10 +1,9 @@
 """Networks in Keras's older HDF5 format, as files ending in `.h5` hold them."""
 
-import json
-
 import h5py
 import keras
 
+from sharedkeras.files import parse_json
 from sharedkeras.layers import GaussianStochastic
 from sharedkeras.models.finite_weights import check_finite
 from sharedkeras.models.refuse_code import refuse_code
@@ -35,7 +34,7 @@ def load_hdf5(path, *, trust=False):
             f"it; better in Keras's newer format, ending in .keras. Received: path={path}"
         )
     if not trust:
-        refuse_code(json.loads(config), path)
+        refuse_code(parse_json(config, where=path, what="the configuration of a network"), path)
     custom = {"GaussianStochastic": GaussianStochastic}
     try:
         network = keras.saving.load_model(

@@ -23,7 +23,7 @@ def refuse_code(config, path):
             older = isinstance(inner, dict) and inner.get("function_type") == "lambda"
             if value.get("class_name") == "__lambda__" or older:
                 raise CodeError(
-                    "The file holds a Lambda layer, that is Python code of whoever made it, which runs "
+                    "Expected no code, and a Lambda layer is Python code of whoever made it, which runs "
                     "when the network is loaded. If the file is your own or you trust its maker, pass "
                     f"trust=True (--trust). Received: path={path}"
                 )
