@@ -233,11 +233,15 @@ def test_a_look_leaves_the_generators_alone():
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True)) and before
 
 
-@pytest.mark.parametrize("epsilon", [8, 8.0, 1.5])
+@pytest.mark.parametrize("epsilon", [8.0, 1.5])
 def test_a_radius_in_grey_levels_is_refused(epsilon):
     network, (x, y, _) = nearest_mean(), pictures()
-    with pytest.raises(ValueError, match=rf"epsilon={epsilon:g} / 255. Received: epsilon={epsilon}"):
+    message = rf"epsilon={epsilon:g}/255. Received: epsilon={epsilon}"
+    with pytest.raises(ValueError, match=message):
         evaluation.autoattack(network, x, y, epsilon=epsilon, verbose=False)
+    with pytest.raises(ValueError, match=message):
+        attacks = {"square": Square(epsilon=epsilon, queries=1)}
+        evaluation.evaluate(network, x, y, attacks, verbose=False)
     large = {"square": Square(norm="l2", epsilon=epsilon, queries=1)}
     assert evaluation.evaluate(network, x, y, large, verbose=False).clean > 0.9
 
