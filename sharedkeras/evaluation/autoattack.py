@@ -11,6 +11,7 @@ from sharedkeras.arguments import need_between, plain
 from sharedkeras.attacks import Attack, AttackResult
 from sharedkeras.attacks.apgd.apgd import effective_loss
 from sharedkeras.attacks.attack import check_attacks
+from sharedkeras.evaluation.checks.radius import check_radius
 from sharedkeras.evaluation.judging.judge import judge
 from sharedkeras.evaluation.judging.options import Options
 from sharedkeras.evaluation.report.finding import Finding
@@ -139,11 +140,7 @@ def checked_radius(norm, epsilon):
     """Return a ball's size as a float, or raise a ValueError that says what it must be."""
     need_between(0, None, epsilon=epsilon)
     epsilon = float(plain(epsilon))
-    if norm == "linf" and epsilon > 1:
-        raise ValueError(
-            "`epsilon` is in units of an image in [0, 1], where no pixel can move by more than 1: "
-            f"divide by 255, as in epsilon={epsilon:g}/255. Received: epsilon={epsilon!r}"
-        )
+    check_radius(norm, epsilon)
     return epsilon
 
 

@@ -53,7 +53,8 @@ def before(classifier, x, y, *, attacks=None, batch_size=gradient_counts.EXAMPLE
             return tuple(found) or (_constant(n),)
         if not found:  # On another scale steps of a grey level may be next to none.
             found += quantised(forward, x)
-    soft = probabilities.finding(logits)
+    known = classifier.white_box and classifier.output is not None
+    soft = probabilities.finding(logits, classifier.output.dtype if known else None)
     found += soft
     if classifier.white_box:
         found += [] if soft else _squashed(classifier)

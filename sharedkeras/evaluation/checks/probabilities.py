@@ -18,11 +18,13 @@ _MOST_LOST = 0.2  # Of the sum, to rounding.
 _WHOLE = {1: "", 100: " in percent"}
 
 
-def probabilities(logits):
+def probabilities(logits, dtype=None):
     """Tell whether outputs are probabilities, also in percent, in half precision or rounded.
 
     Args:
         logits: `(n, K)` outputs.
+        dtype: name of the type in which they were computed, or None where it is not known. XLA leaves
+            out roundings of half precision between operations, so that the outputs need not show it.
 
     Returns:
         `(whole, digits)`: what they sum to, 1 or 100, and to how many decimal digits of that they were
@@ -30,14 +32,14 @@ def probabilities(logits):
     """
     for whole in _WHOLE:
         p = np.asarray(logits, "float64") / whole
-        tolerance, digits = _precision(logits, p)
+        tolerance, digits = _precision(logits, p, dtype)
         off = np.abs(p.sum(axis=1) - 1).max()
         if p.min() >= -_TOLERANCE and p.max() <= 1 + tolerance and off <= tolerance:
             return whole, digits
     return None
 
 
-def _precision(logits, p):
+def _precision(logits, p, dtype):
     """Return by how much a sum of the probabilities may be off, and the digits of rounded ones."""
     p = np.where(p < _NOTHING, 0.0, p)
     for digits in range(_MOST_DIGITS + 1):
@@ -45,7 +47,8 @@ def _precision(logits, p):
         if np.all(np.abs(p - decimal) <= _SINGLE * decimal):
             lost = min(p.shape[1] * 10.0**-digits, _MOST_LOST)
             return max(_TOLERANCE, lost) if digits else _TOLERANCE, digits
-    return _HALF.get(half_precision(logits), _TOLERANCE), None
+    half = dtype if dtype in _HALF else half_precision(logits)
+    return _HALF.get(half, _TOLERANCE), None
 
 
 def half_precision(values):
@@ -64,16 +67,17 @@ def _rounded(values, name):
     return (np.ascontiguousarray(values).view("uint32") & np.uint32(0xFFFF0000)).view("float32")
 
 
-def finding(logits):
+def finding(logits, dtype=None):
     """Find outputs that are probabilities.
 
     Args:
         logits: `(n, K)` outputs.
+        dtype: as of `probabilities`.
 
     Returns:
         List of `Finding`s.
     """
-    found = probabilities(logits)
+    found = probabilities(logits, dtype)
     if found is None:
         return []
     whole, digits = found

@@ -10,7 +10,7 @@ from sharedkeras.evaluation.checks import gradients
 from sharedkeras.evaluation.checks.after import refreshed
 from sharedkeras.evaluation.checks.before import before
 from sharedkeras.evaluation.checks.probabilities import in_logits
-from sharedkeras.evaluation.checks.radius import check_radius
+from sharedkeras.evaluation.checks.radius import check_radii
 from sharedkeras.evaluation.judging import inputs
 from sharedkeras.evaluation.judging.attack_batch import attack_batch
 from sharedkeras.evaluation.judging.batches import logits_of
@@ -53,7 +53,7 @@ def judge(network, x, y, attacks, options):
     """
     classifier = as_classifier(network, options.select)
     attack_base.check_attacks(attacks, classifier)
-    check_radius(attacks)
+    check_radii(attacks)
     examples = inputs.checked_examples(classifier, x, y, options.index)
     batch_size = min(options.batch_size, len(examples.x))
     journal = Journal(
