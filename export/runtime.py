@@ -272,7 +272,7 @@ class _Foreign:
 
 
 def _may_be(value, shape):
-    """Tells whether a declared shape, open sizes left aside, can be this one; None is any size."""
+    """Tell whether a declared shape, open sizes left aside, can be this one; None is any size."""
     if value.shape is None:
         return True
     if len(value.shape) != len(shape):

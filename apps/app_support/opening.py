@@ -97,7 +97,7 @@ def _dataset_of_run(path):
 
 
 def require_black_box(names, source, possible):
-    """Refuses attacks that follow gradients, which a file has not.
+    """Refuse attacks that follow gradients, which a file has not.
 
     Args:
         names: attacks by name.

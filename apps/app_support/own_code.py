@@ -20,7 +20,7 @@ def define_flags():
 
 
 def asked_for():
-    """Tells whether there is any."""
+    """Tell whether there is any."""
     return bool(flags.FLAGS["import"].value)
 
 

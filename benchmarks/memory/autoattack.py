@@ -34,7 +34,7 @@ flags.DEFINE_string("train", None, "Only train the standard network, into this f
 
 
 def train(path, data_dir, seed):
-    """Trains the CNN on clean images, two epochs, and saves it."""
+    """Train the CNN on clean images, two epochs, and save it."""
     keras.utils.set_random_seed(seed)
     network = models.build("cnn", input_shape=(28, 28, 1), num_classes=10)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -57,7 +57,7 @@ def load(options):
 
 
 def main(_):
-    """Judges and prints the figures as JSON."""
+    """Judge and print the figures as JSON."""
     options = flags.FLAGS
     if options.train:
         train(options.train, options.data_dir, options.seed)

@@ -44,7 +44,7 @@ flags.DEFINE_bool("verbose", False, "Whether the official tool shows progress.")
 
 
 def matmul_ceiling():
-    """Measures the best rate of a large matrix product on the active backend, in FLOP/s."""
+    """Measure the best rate of a large matrix product on the active backend, in FLOP/s."""
     a = ops.convert_to_tensor(np.random.default_rng(0).random((2048, 2048), "float32"))
     product = backend.compile(ops.matmul)
     best = 0.0
@@ -56,7 +56,7 @@ def matmul_ceiling():
 
 
 def gradient_rate(network, x, y):
-    """Measures the rate of the input gradient, in FLOP/s (forward and one backward pass)."""
+    """Measure the rate of the input gradient, in FLOP/s (forward and one backward pass)."""
     classifier = FrozenClassifier(network).folded  # What the judge attacks.
 
     def gradient(view, x, y, state):

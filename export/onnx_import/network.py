@@ -89,7 +89,7 @@ def _leading_to(names, model, path):
 
 
 def _check_known(nodes, model, path):
-    """Refuses operators that cannot be imported, all at once; on constants every operator can."""
+    """Refuse operators that cannot be imported, all at once; on constants every operator can."""
     from export.onnx_import import operators
 
     constant, unknown = {tensor.name for tensor in model.graph.initializer}, set()

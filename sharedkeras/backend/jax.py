@@ -43,7 +43,7 @@ def compile(fn):
 
 
 def is_tracing(x=None):
-    """Tells whether `x` belongs to a graph that is being traced."""
+    """Tell whether `x` belongs to a graph that is being traced."""
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree_util.tree_leaves(x))
 
 
@@ -73,7 +73,7 @@ def devices():
 
 
 def accelerated():
-    """Tells whether networks run on something faster than the CPU."""
+    """Tell whether networks run on something faster than the CPU."""
     return jax.default_backend() != "cpu"
 
 
@@ -106,7 +106,7 @@ class TrainStep:
     """Mixin for `keras.Model`: crafts the views, takes Keras's own train step, follows the weights."""
 
     def train_step(self, state, data):
-        """Crafts and follows inside scopes over the state, and trains on what was crafted."""
+        """Craft inside scopes over the state, train on the result, then let averages follow."""
         trainable, non_trainable, optimizer, metrics = state
         data, non_trainable = self._in_scope(trainable, non_trainable, lambda: self.craft(data))
         logs, state = super().train_step((trainable, non_trainable, optimizer, metrics), data)

@@ -20,7 +20,7 @@ MERGES_PASSES = False
 
 
 def onednn():
-    """Tells whether TensorFlow computes with oneDNN, whose rounding and speed are its own."""
+    """Tell whether TensorFlow computes with oneDNN, whose rounding and speed are its own."""
     return _pywrap_util_port.IsMklEnabled()
 
 
@@ -78,7 +78,7 @@ def compile(fn):
 
 
 def is_tracing(x=None):
-    """Tells whether a graph is being traced at the moment."""
+    """Tell whether a graph is being traced at the moment."""
     return tf.inside_function()
 
 
@@ -103,7 +103,7 @@ def devices():
 
 
 def accelerated():
-    """Tells whether networks run on something faster than the CPU."""
+    """Tell whether networks run on something faster than the CPU."""
     return bool(tf.config.list_logical_devices("GPU"))
 
 
@@ -184,7 +184,7 @@ class TrainStep:
         return _WithoutAutotuning(super().distribute_strategy)
 
     def train_step(self, data):
-        """Crafts, then trains; the weights' gradients never pass through the attack."""
+        """Craft, then train; the weights' gradients never pass through the attack."""
         logs = super().train_step(self.craft(data))
         self.after_update()
         return logs

@@ -48,7 +48,7 @@ def compile(fn):
 
 
 def is_tracing(x=None):
-    """Tells whether a graph is being traced; never the case in eager PyTorch."""
+    """Tell whether a graph is being traced; never the case in eager PyTorch."""
     return False
 
 
@@ -65,7 +65,7 @@ def devices():
 
 
 def accelerated():
-    """Tells whether networks run on something faster than the CPU."""
+    """Tell whether networks run on something faster than the CPU."""
     return torch.cuda.is_available()
 
 
@@ -98,7 +98,7 @@ class TrainStep:
     """Mixin for `keras.Model`: crafts the views, takes Keras's own train step, follows the weights."""
 
     def train_step(self, data):
-        """Crafts, then trains; the weights' gradients never pass through the attack."""
+        """Craft, then train; the weights' gradients never pass through the attack."""
         logs = super().train_step(self.craft(data))
         self.after_update()
         return logs

@@ -8,7 +8,7 @@ _LARGEST = (255, 65535)
 
 
 def check_images(x, *, name="x"):
-    """Refuses anything but a batch of float images in [0, 1].
+    """Refuse anything but a batch of float images in [0, 1].
 
     Budgets, networks and reports are all in units of the whole range of a pixel. Images on another
     scale would be attacked with a budget 255 times too small, and nothing would fail.

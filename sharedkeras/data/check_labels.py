@@ -5,7 +5,7 @@ import numpy as np
 
 
 def check_labels(y, num_classes=None, *, size=None):
-    """Refuses anything but one class number for each example.
+    """Refuse anything but one class number for each example.
 
     Args:
         y: `(N,)` array or tensor of integers in `0..K-1`.

@@ -32,7 +32,7 @@ class CropAndFlip:
     flip: bool = True
 
     def __post_init__(self):
-        """Refuses what is not a number of pixels."""
+        """Refuse what is not a number of pixels."""
         if isinstance(self.padding, bool) or not isinstance(self.padding, int):
             raise TypeError(f"`padding` must be an integer. Received: padding={self.padding!r}")
         if self.padding < 0:

@@ -6,7 +6,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def check_split(split, validation_size):
-    """Refuses an unknown split and an impossible validation size, before anything is read.
+    """Refuse an unknown split and an impossible validation size, before anything is read.
 
     Args:
         split: string.

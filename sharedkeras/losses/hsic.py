@@ -11,7 +11,7 @@ _SMALLEST_WIDTH = 1e-6
 
 @full_precision
 def hsic(x, y, neighbours=10):
-    """Measures the dependence of two variables from a batch of pairs; a scalar, not one per example.
+    """Measure the dependence of two variables from a batch of pairs; a scalar, not one per example.
 
     It stands in for the mutual information of equation 16: it needs no density and no second network.
 

@@ -46,7 +46,7 @@ def at_epoch(coefficient, epoch):
 
 
 def need_weights(objective, *names):
-    """Refuses coefficients below 0 and a label smoothing outside [0, 1).
+    """Refuse coefficients below 0 and a label smoothing outside [0, 1).
 
     Args:
         objective: an objective with a field `label_smoothing`.

@@ -16,7 +16,7 @@ from sharedkeras.training.divergence import check_finite
 
 
 def cut_short(trainer):
-    """Tells whether a run was stopped before its epoch ended, which is then not judged or kept."""
+    """Tell whether a run was stopped before its epoch ended, which is then not judged or kept."""
     updates = int(ops.convert_to_numpy(trainer.update.value))
     return trainer.stop_training and updates % trainer.steps_per_epoch != 0
 

@@ -211,7 +211,7 @@ def fit(
     announce=None,
     verbose="auto",
 ):
-    """Trains as a recipe says and keeps everything in a run directory.
+    """Train as a recipe says and keep everything in a run directory.
 
     After each epoch: `last.keras`, `best.keras`, `metrics.csv`, a checkpoint of all state, TensorBoard's
     events where TensorFlow is installed. A run that was stopped goes on with `resume=True` from its last

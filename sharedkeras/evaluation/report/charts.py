@@ -20,7 +20,7 @@ _WIDE_RANGE = 50.0  # from here on a linear axis flattens the smaller terms into
 
 
 def training_panels(history) -> list[dict]:
-    """Lays out the curves of a training run.
+    """Lay out the curves of a training run.
 
     Args:
         history: columns of one length by name, NaN where there is no number; `epoch` (or `step`),

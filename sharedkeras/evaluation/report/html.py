@@ -21,7 +21,7 @@ _SHOWN_ELSEWHERE = ("attacks", "command")
 
 
 def render(report, *, run=None) -> str:
-    """Lays out a report as an HTML page.
+    """Lay out a report as an HTML page.
 
     Args:
         report: a `Report`.
@@ -232,6 +232,6 @@ def _shown(value):
 
 
 def _lines(command):
-    """Cuts command lines into lines and words, so that the page can break between words."""
+    """Cut command lines into lines and words, so that the page can break between words."""
     commands = command if isinstance(command, list) else [command] if command else []
     return [line.split(" ") for entry in commands for line in str(entry).splitlines()]

@@ -44,7 +44,7 @@ def percent(share, n) -> str:
 
 
 def text_table(report) -> str:
-    """Lays out a report for a terminal.
+    """Lay out a report for a terminal.
 
     Args:
         report: a `Report`.
