@@ -110,7 +110,7 @@ def require_black_box(names, source, possible):
     refused = [name for name in names if name != "square"]
     if refused:
         raise ValueError(
-            f"{', '.join(refused)}: this needs gradients, and of a file only the outputs are known. "
+            f"{', '.join(refused)}: this needs gradients, and a file gives only logits. "
             f"Possible: {possible}. Received: network={source}"
         )
 

@@ -220,7 +220,7 @@ class Attack:
             early_stop: bool, whether the search for an example may end at its first success. Successes
                 are the same, images and distances may be those of an earlier iterate.
             max_rows: int, the most rows of a batch: where few examples are left, an attack of several
-                runs makes them side by side up to it. As many as there are examples if None. No verdict
+                runs stacks them up to it. As many as there are examples if None. No verdict
                 depends on it.
             visit: `visit(iterations, iterates, y, going)`, called at the checkpoints of an attack that
                 has them, with the iterations made, the iterates that the run goes on from, their

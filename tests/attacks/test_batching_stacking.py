@@ -1,4 +1,4 @@
-"""Runs made side by side in one batch: the same verdicts, and batches that hold them."""
+"""Runs stacked into one batch: the same verdicts, and batches that hold them."""
 
 import dataclasses
 

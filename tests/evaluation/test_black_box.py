@@ -1,4 +1,4 @@
-"""Networks of which only the outputs are known: Square alone, and what the report says of that."""
+"""Networks that give logits only: Square judges them, and the report says so."""
 
 import keras
 import numpy as np

@@ -20,7 +20,7 @@ class Attempts:
         x: `(batch, H, W, C)` clean images.
         epsilon: `(batch,)` radii.
         steps: int, iterations of a run.
-        max_rows: int, the most rows of a batch: runs of few examples are made side by side up to it.
+        max_rows: int, the most rows of a batch: runs of few examples are stacked up to it.
         early_stop: bool, whether examples leave a run once they are broken.
         record: dict that gets the trace, or None. With it every run covers all examples.
     """
@@ -71,7 +71,7 @@ class Attempts:
         return state
 
     def _some(self, runs, rows, state):
-        """Make runs side by side on some rows of the examples."""
+        """Make stacked runs on some rows of the examples."""
         values = ((self.x, given, self.epsilon, draw()) for given, draw in runs)
         whole = self.size == len(rows) == len(self.x)  # Then this is one run.
         values = next(values) if whole else stack(values, rows, self.size)

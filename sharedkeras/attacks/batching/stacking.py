@@ -1,4 +1,4 @@
-"""Runs of one attack on the same few examples, made side by side in one batch.
+"""Several runs of one attack on the same few examples, stacked into one batch.
 
 Attacks that make many runs, for several targets or starts, are left with few examples after the first of
 them. A batch of few costs up to twice as much for each example, so the runs to come are put next to each

@@ -1,4 +1,4 @@
-"""The runs of FAB: all on all examples, or on those left, side by side where these are few."""
+"""The runs of FAB: on all examples, or on those left, stacked where few are left."""
 
 import math
 from collections.abc import Callable
@@ -77,7 +77,7 @@ class Walker:
         return best, queries, ops.stack(record)
 
     def where_needed(self, x, y, runs, todo, best, *, radii, max_rows):
-        """Make the runs on the examples left, side by side where these are few.
+        """Make the runs on the examples left, stacked where few are left.
 
         Args:
             x: `(batch, H, W, C)` clean images.
@@ -115,7 +115,7 @@ class Walker:
         return tuple(map(ops.convert_to_tensor, best)), ops.convert_to_tensor(queries)
 
     def _some(self, x, y, runs, rows, size, radii, least):
-        """Make runs side by side on some rows; returns what was found and passes, row by row."""
+        """Make stacked runs on some rows; return what was found and the passes, row by row."""
         own = owners(rows, len(runs), size)
         values = ((run.start(), x, y, run.rivals) for run in runs)
         whole = size == len(rows) == len(x)  # Then this is one run.
