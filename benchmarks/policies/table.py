@@ -5,7 +5,7 @@ r"""Prints what each dtype policy, floatx and image data format does: trained, j
 
 Each row is a process of its own, since backend, policy and format hold for a whole process. A cell says
 "works", "refused" where a sentence below the table names what is not supported, or "WRONG". Works means
-two updates whose loss is that of float32 within a tolerance; a short APGD-CE whose verdicts a fresh
+two updates whose losses are those of float32 within a tolerance; a short APGD-CE whose verdicts a fresh
 prediction confirms; files whose logits are the network's.
 """
 
@@ -86,7 +86,7 @@ def run_row(policy, data_format):
 
     def trained():
         half = "16" in policy
-        np.testing.assert_allclose(train(made(), x, y), expected, rtol=0.02 if half else 1e-4)
+        np.testing.assert_allclose(train(made(), x, y), expected, rtol=0.01 if half else 1e-4)
 
     network = made()
     with tempfile.TemporaryDirectory() as directory:
@@ -112,15 +112,23 @@ def cell(attempt):
 
 
 def train(network, x, y):
-    """Make two updates with a short attack and return the two losses."""
+    """Make two updates with a short attack and return their cross-entropies.
+
+    The divergence of the two latents is left out: it squares a difference of nearly equal means over a
+    scale of 0.1, of which half precision leaves few digits.
+    """
     import keras
+    import numpy as np
 
     from sharedkeras import attacks, objectives, training
 
     attack = attacks.PGD(epsilon=8 / 255, step_size=4 / 255, steps=2)
     trainer = training.RobustTrainer(network, objectives.SharedInformation(attack=attack, beta=0.1))
     trainer.compile(optimizer=keras.optimizers.SGD(0.01))
-    return trainer.fit(x, y, batch_size=32, epochs=2, shuffle=False, verbose=0).history["loss"]
+    logs = trainer.fit(x, y, batch_size=32, epochs=2, shuffle=False, verbose=0).history
+    if not np.isfinite(logs["loss"]).all():
+        raise AssertionError(f"loss {logs['loss']}")
+    return [*logs["ce_adv"], *logs["ce_clean"]]
 
 
 def judge(network, x):
