@@ -136,7 +136,12 @@ def reference_logits(network, x, select=None):
     """
     with full_precision():
         # Compiled: JAX, which compiles every operation by itself otherwise, takes ten times longer.
-        outputs = network.predict(_packed(network, x), batch_size=_BATCH_SIZE, verbose=0)
+        # Batch by batch: `predict` would read them through tf.data, whose autotuning stalls.
+        parts = [
+            network.predict_on_batch(_packed(network, x[start : start + _BATCH_SIZE]))
+            for start in range(0, len(x), _BATCH_SIZE)
+        ]
+        outputs = keras.tree.map_structure(lambda *part: np.concatenate(part), *parts)
     logits = np.asarray(pick(outputs, select), dtype="float32")
     if not np.isfinite(logits).all():
         raise ValueError(f"The network gives NaN or infinity. Received: network={network.name!r}")

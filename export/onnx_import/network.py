@@ -210,7 +210,7 @@ def _check(network, served, path):
     if not np.isfinite(wanted).all():
         raise ValueError(f"The file gives NaN or infinity. Received: path={str(path)!r}")
     try:
-        found = network.predict(images, verbose=0)
+        found = network.predict_on_batch(images)
     except Exception as error:  # Keras knows some shapes only when it runs.
         raise ValueError(
             f"The network made of the file cannot be run: {error}. Received: path={str(path)!r}"
