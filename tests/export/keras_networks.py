@@ -321,7 +321,8 @@ _BEGINNINGS = {
     "convolutions": ("grouped", "depthwise", "separable", "dilated", "transposed", "volume"),
     "pools": ("max", "average", "adaptive", "global", "zero", "reflected", "centre", "augm", "noise"),
     "resizing": ("resizing", "upsampling"),
-    "attention": ("attention", "vision", "class token", "windows", "patches"),
+    "attention": ("attention",),
+    "transformers": ("vision", "class token", "windows", "patches"),
     "sequences": ("convolution of", "more of", "lstm", "gru", "repeated"),
 }
 GROUPS = {}

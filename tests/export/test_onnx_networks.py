@@ -16,7 +16,7 @@ from sharedkeras.models.classifiers.gradients import input_gradient
 
 # Where a process of its own has to write the file, a few kinds stand for all.
 ON_JAX = {
-    "attention": ["attention", "attention by groups", "vision transformer"],
+    "attention": ["attention", "attention by groups"],
     "convolutions": ["grouped convolution", "depthwise, strided", "transposed"],
 }
 
