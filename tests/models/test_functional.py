@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from sharedkeras import backend, evaluation
-from sharedkeras.attacks import APGD
+from sharedkeras.attacks import APGD, FGSM
 from sharedkeras.models import FrozenClassifier
 from sharedkeras.models.classifiers.functional import functional
 
@@ -166,3 +166,23 @@ def test_a_network_of_two_inputs_is_refused():
     network = keras.Model([first, second], layers.Concatenate()([first, second]))
     with pytest.raises(ValueError, match=r"one input.*with 2 inputs: \[\(None, 4\), \(None, 3\)\]"):
         FrozenClassifier(network)
+
+
+class Plain(keras.Model):
+    """A subclassed network whose `call` knows no `training`, as many are written."""
+
+    def __init__(self):
+        super().__init__()
+        self.flatten, self.dense = keras.layers.Flatten(), keras.layers.Dense(3)
+
+    def call(self, x):
+        return self.dense(self.flatten(x))
+
+
+def test_a_call_without_training_is_judged():
+    network = Plain()
+    x = np.random.default_rng(0).random((12, 6, 5, 2)).astype("float32")
+    y = keras.ops.convert_to_numpy(network(x)).argmax(axis=1)
+    report = evaluation.evaluate(network, x, y, {"fgsm": FGSM(epsilon=0.5)})
+    assert report.clean == 1 and report.robust < 1
+    assert "randomised-output" not in {finding.code for finding in report.findings}

@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from sharedkeras.models.classifiers.functional import inference
 from sharedkeras.models.classifiers.outputs import pick
 
 _IMAGES = 4
@@ -18,12 +19,12 @@ def uncompiled_passes(classifier, x):
     Returns:
         Two `(n, K)` float32 arrays of logits, of a few of the images.
     """
-    network = classifier.network
+    network = classifier.unfolded
     x = ops.convert_to_tensor(x[:_IMAGES])
     generators = [v for v in network.non_trainable_variables if "seed_generator" in v.path]
     kept = [ops.convert_to_numpy(v) for v in generators]
     try:
-        passes = [pick(network(x, training=False), classifier.select) for _ in range(2)]
+        passes = [pick(network(x, **inference(network)), classifier.select) for _ in range(2)]
     finally:
         for variable, value in zip(generators, kept, strict=True):
             variable.assign(value)

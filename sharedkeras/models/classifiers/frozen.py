@@ -8,7 +8,7 @@ from keras import ops
 from sharedkeras import backend
 from sharedkeras.layers import GaussianStochastic
 from sharedkeras.models.classifiers.fold import fold
-from sharedkeras.models.classifiers.functional import functional
+from sharedkeras.models.classifiers.functional import functional, inference
 from sharedkeras.models.classifiers.multiply_adds import multiply_adds
 from sharedkeras.models.classifiers.outputs import pick
 
@@ -61,6 +61,7 @@ class FrozenClassifier:
         self._compiled = {}
         self._plain = functional(network)
         self.unfolded = self._plain
+        self._mode = inference(self._plain)
         self._folded = None
         self.refresh()
         self.output = pick(getattr(self._plain, "output", None), select)
@@ -141,7 +142,7 @@ class FrozenClassifier:
             `(logits, state)`: `(batch, K)` tensor of the images' type, and the state after the call.
         """
         state = self.state if state is None else state
-        outputs, state = self._plain.stateless_call(self.parameters, state, x, training=False)
+        outputs, state = self._plain.stateless_call(self.parameters, state, x, **self._mode)
         # A network in mixed precision may give half-precision logits; losses are computed in full.
         return ops.cast(pick(outputs, self.select), keras.backend.standardize_dtype(x.dtype)), state
 

@@ -1,5 +1,7 @@
 """Networks whose layers can be reached by name, whichever way they were written."""
 
+import inspect
+
 import keras
 
 
@@ -22,3 +24,17 @@ def functional(network):
     if isinstance(getattr(network, "input", None), dict | list | tuple):
         return keras.Model(network.inputs[0], network.output, name=network.name)
     return network
+
+
+def inference(network):
+    """Return the keyword arguments that call a network in inference mode.
+
+    Args:
+        network: `keras.Model`; the `call` of a subclassed one may take no `training`.
+
+    Returns:
+        Dict.
+    """
+    parameters = inspect.signature(network.call).parameters.values()
+    takes = any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
+    return {"training": False} if takes else {}
