@@ -1,7 +1,6 @@
 """How PGD makes a step of a gradient: values that its loop is given."""
 
 import dataclasses
-from typing import Any
 
 from keras import ops
 
@@ -36,7 +35,7 @@ class Step:
         """
         return ()
 
-    def direction(self, norm, gradient, memory) -> tuple[Any, Any]:
+    def direction(self, norm, gradient, memory):
         """Choose the direction of a step.
 
         Args:
