@@ -40,7 +40,11 @@ class TestImages:
                 ValueError,
                 r"in \[0, 1\]. Divide by 255: `x / 255`. Received: values in \[0.0, 255.0\]",
             ),
-            (GOOD * 2 - 1, ValueError, r"by `\(x \+ 1\) / 2`. Received: values in \[-1.0, 1.0\]"),
+            (
+                GOOD * 2 - 1,
+                ValueError,
+                r"in \[0, 1\]. .*by `\(x \+ 1\) / 2`. Received: values in \[-1.0, 1.0\]",
+            ),
             (spoiled(1.0001), ValueError, r"in \[0, 1\]"),
             (spoiled(-1e-6), ValueError, r"in \[0, 1\]"),
             (spoiled(np.nan), ValueError, "1 of 18 values"),

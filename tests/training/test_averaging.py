@@ -81,6 +81,9 @@ def test_a_network_without_batch_norm_reads_no_images(batch):
         yield
 
     average.settle(images())
+    settled = average.network.trainable_variables
+    for variable, value in zip(settled, average.variables, strict=True):
+        np.testing.assert_array_equal(variable, value)
 
 
 @pytest.mark.parametrize("decay", [0.0, 1.0, -1, float("nan")])
