@@ -24,7 +24,14 @@ def _rows():
     for name in zoo.names():
         card = zoo.card(name)
         evidence = card["evaluation"]
-        attacks = ", ".join(f"{k} {100 * v:.2f}" for k, v in evidence["accuracy"].items())
+        accuracy = {}
+        for further in card.get("further_evaluations", ()):
+            accuracy |= further["accuracy"]
+        if evidence["settings"].get("version") == "standard":
+            accuracy["**AutoAttack**"] = evidence["robust"]
+        else:
+            accuracy |= evidence["accuracy"]
+        attacks = ", ".join(f"{k} {100 * v:.2f}" for k, v in accuracy.items())
         yield (
             f"`{name}`",
             card["dataset"],

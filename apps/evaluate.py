@@ -40,6 +40,12 @@ flags.DEFINE_string("version", "standard", "Version of AutoAttack: standard, plu
 flags.DEFINE_string(
     "surrogate", None, "Run directory, .keras file or name of the zoo, on which to craft the attacks."
 )
+flags.DEFINE_enum(
+    "round_weights",
+    "float32",
+    ["float32", "float16"],
+    "Round the weights first: a card that stores them as float16 needs the figures of rounded ones.",
+)
 flags.DEFINE_bool("sanity", False, "Check on 64 images whether the network's gradients lead attacks.")
 flags.DEFINE_integer(
     "ray_shards", None, "Judge as so many slices on Ray; needs the extra `ray`.", lower_bound=1
@@ -72,7 +78,7 @@ def _names(is_file):
 
 
 def _judge(opened, kept):
-    from sharedkeras import evaluation
+    from sharedkeras import evaluation, models
 
     network, dataset = opened.network, opened.dataset
     names, is_autoattack = _names(opened.is_file)
@@ -81,6 +87,8 @@ def _judge(opened, kept):
         evaluation.default_epsilon(dataset, FLAGS.norm) if FLAGS.epsilon is None else FLAGS.epsilon
     )
     _check_flags(opened, names, is_autoattack)
+    if not opened.is_file:
+        models.round_weights(network, FLAGS.round_weights)
     attacks = {}
     if not is_autoattack:
         attacks = evaluation.named_attacks(names, dataset=dataset, queries=FLAGS.queries, **ball)
@@ -109,6 +117,7 @@ def _judge(opened, kept):
         "settings": {
             **images.settings,
             "weights": FLAGS.weights,
+            "weights_dtype": FLAGS.round_weights,
             **ball,
             "command": shlex.join(["python", *sys.argv]),
             **opened.settings,
@@ -148,6 +157,8 @@ def _check_flags(opened, names, is_autoattack):
         opening.require_black_box(names, FLAGS.network, possible)
     if opened.is_file and FLAGS["version"].present:
         raise ValueError("`--version` is of no use for a file: of AutoAttack its black-box part runs.")
+    if opened.is_file and FLAGS["round_weights"].present:
+        raise ValueError("`--round_weights` is of no use for a file, whose weights are what they are.")
     if opened.is_file and FLAGS.sanity:
         raise ValueError("`--sanity` needs gradients, and a file gives outputs only.")
     if is_autoattack and not opened.is_file and FLAGS["queries"].present:

@@ -1,7 +1,8 @@
 """Puts a finished run into the zoo, with the card that its files prove.
 
-python apps/evaluate.py --network=runs/mine --attacks=fgsm,pgd20,pgd40,cw
-python apps/publish.py --run_dir=runs/mine --name=mnist-cnn-mine --hardware="2 CPU cores"
+python apps/evaluate.py --network=runs/mine --attacks=autoattack --eval_examples=1000
+python apps/evaluate.py --network=runs/mine --attacks=pgd20,cw --eval_examples=1000 --run_dir=runs/more
+python apps/publish.py --run_dir=runs/mine --name=mnist-cnn-mine --reports=runs/more/report.json
 """
 
 from absl import flags
@@ -9,6 +10,7 @@ from app_support import ending, start_up
 
 flags.DEFINE_string("run_dir", None, "Directory of the run.", required=True)
 flags.DEFINE_string("name", None, "Name in the zoo.", required=True)
+flags.DEFINE_list("reports", [], "Further report.json files on the same images, beside the run's own.")
 flags.DEFINE_enum("dtype", "float32", ["float32", "float16"], "How the weights are stored.")
 flags.DEFINE_string("hardware", "", "What the run was made on.")
 flags.DEFINE_bool("replace", False, "Whether to replace a network of that name.")
@@ -24,6 +26,7 @@ def main(_):
     card = zoo.publish(
         FLAGS.run_dir,
         FLAGS.name,
+        reports=FLAGS.reports,
         dtype=FLAGS.dtype,
         hardware=FLAGS.hardware,
         replace=FLAGS.replace,

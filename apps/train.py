@@ -45,12 +45,20 @@ flags.DEFINE_string(
     "images by class, or a name of TensorFlow Datasets.",
 )
 flags.DEFINE_string(
-    "model", None, f"{', '.join(registered.models())}, wrn-34-10 or wrn-<depth>-<width>."
+    "model",
+    None,
+    f"{', '.join(registered.models())}, resnet18-w<width>, wrn-34-10 or wrn-<depth>-<width>.",
 )
 flags.DEFINE_string(
     "objective", None, f"{', '.join(registered.objectives())}; default: shared-information."
 )
 flags.DEFINE_bool("resume", False, "Go on with the run in --run_dir from its last checkpoint.")
+flags.DEFINE_float(
+    "checkpoint_seconds",
+    0.0,
+    "Least time between two checkpoints; 0: one after each epoch.",
+    lower_bound=0.0,
+)
 flags.DEFINE_integer("max_steps", None, "Stop after that many updates.", lower_bound=1)
 flags.DEFINE_integer(
     "eval_examples",
@@ -76,11 +84,13 @@ _FIELDS = {
     "weight_decay": flags.DEFINE_float,
     "ema_decay": flags.DEFINE_float,
     "optimizer": flags.DEFINE_string,
+    "precision": flags.DEFINE_string,
 }
 for _name, _define in _FIELDS.items():
     _define(_name, None, f"Overrides the recipe's {_name}.")
 _OPTIONS = {
     "objective_options": {n: n for n in ("alpha", "beta", "lam", "label_smoothing")},
+    "latent_options": {},
     "attack_options": {
         "step_size": "step_size",
         "attack_steps": "steps",
@@ -152,6 +162,7 @@ def _recipe():
         ("objective_options", "objective"),
         ("attack_options", "attack"),
         ("schedule_options", "schedule"),
+        ("latent_options", "latent"),
     ):
         # Options belong to what they were given for: those of another attack or schedule mean nothing.
         same = changes.get(owner, getattr(recipe, owner)) == getattr(recipe, owner)
@@ -263,7 +274,9 @@ def _export(run_dir, weights):
 def main(_):
     """Train, judge, export."""
     if not own_code.asked_for():  # It may register names of its own.
-        registered.check("model", FLAGS.model, registered.models(), families=["wrn-"])
+        registered.check(
+            "model", FLAGS.model, registered.models(), families=["wrn-", "resnet18-w", "resnet50-w"]
+        )
         registered.check("objective", FLAGS.objective, registered.objectives())
         registered.check("recipe", FLAGS.recipe, registered.recipes())
     start_up.prepare_frameworks()
@@ -299,6 +312,7 @@ def _train(recipe, run_dir):
         download=FLAGS.download,
         max_steps=FLAGS.max_steps,
         deterministic=FLAGS.deterministic,
+        checkpoint_seconds=FLAGS.checkpoint_seconds,
         announce=_announce(recipe, run_dir),
         verbose="auto" if sys.stdout.isatty() else 2,
     )

@@ -43,7 +43,8 @@ def read_card(path):
         _check_names(card, path)
         _check_network(card)
         check_weights_entry(card["weights"])
-        _check_evaluation(card)
+        for evidence in (card["evaluation"], *card.get("further_evaluations", ())):
+            _check_evaluation(card, evidence)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         reason = f"it lacks the entry {error}" if isinstance(error, KeyError) else error
         raise ValueError(f"Expected {WHAT}, and it is none: {reason}. Received: path={path}") from error
@@ -101,8 +102,7 @@ def _check_network(card):
         )
 
 
-def _check_evaluation(card):
-    evidence = card["evaluation"]
+def _check_evaluation(card, evidence):
     _check_integer("n", evidence["n"], 1, 10**9)
     _check_share("clean", evidence["clean"], 1)
     _check_share("robust", evidence["robust"], evidence["clean"])

@@ -2,15 +2,22 @@
 
 import numpy as np
 
+from sharedkeras import data
 from sharedkeras.evaluation import weights_digest
 
-# The paper's 0.031 stands for 8/255, which is 1.2 % more: a report may judge so much more strictly.
+# Papers round 8/255, which is 1.2 % more, to 0.031: a report may judge so much more strictly, and by
+# that number itself.
 _STRICTER = 1.02
+_ROUNDED = {8 / 255: 0.031}
 _SAME = 1e-6
+_FEWEST = 1000  # Of 1,000 images the interval of an accuracy is at most 6 points wide.
 
 
 def check_report(report, recipe, size, *, where):
-    """Refuse a report that is not in the recipe's ball, on the whole test set of its data.
+    """Refuse a report that is not in the recipe's ball, on its test set or enough images of it.
+
+    A subset must be one that anybody can draw again and that flatters nobody: at random or by stride
+    over the whole set, never the first ones.
 
     Args:
         report: `Report`.
@@ -32,22 +39,48 @@ def check_report(report, recipe, size, *, where):
                 f"Received: {name}={settings.get(name)!r} in {where}"
             )
     _check_ball(settings, recipe["epsilon"], where)
-    if report.n != size or settings.get("split_size", size) != size:
-        raise ValueError(
-            f"A card needs a report on all {size:,} test images of {recipe['dataset']}. "
-            f"Received: n={report.n:,}, split_size={settings.get('split_size')} in {where}"
-        )
-    if not np.array_equal(np.sort(report.indices), np.arange(size)):
-        raise ValueError(
-            f"A card needs a report on each of the {size:,} test images, numbered from 0. "
-            f"Received: indices from {report.indices.min()} to {report.indices.max()} in {where}"
-        )
+    _check_images(report, recipe["dataset"], size, where)
     if not report.accuracy:
         raise ValueError(f"A card needs a report on at least one attack. Received: none in {where}")
     if report.verdict == "not usable":
         raise ValueError(
             f"A card needs a report whose verdict is not 'not usable': {report.verdict_sentence} "
             f"Received: {where}"
+        )
+
+
+def judged_images(settings, total, n):
+    """Return the numbers of the test images that a report or a card is on.
+
+    Args:
+        settings: dict, a report's settings.
+        total: int, test images that there are.
+        n: int, images that were judged.
+
+    Returns:
+        `(n,)` int array, ascending.
+    """
+    if n == total:
+        return np.arange(total)
+    return data.subset(total, n, way=settings.get("subset"), seed=settings.get("subset_seed", 0))
+
+
+def _check_images(report, dataset, size, where):
+    settings = report.settings
+    way, seed = settings.get("subset"), settings.get("subset_seed", 0)
+    is_whole = report.n == size
+    is_subset = _FEWEST <= report.n < size and way in ("random", "stride") and type(seed) is int
+    if not (is_whole or is_subset) or settings.get("split_size", size) != size:
+        raise ValueError(
+            f"A card needs a report on all {size:,} test images of {dataset}, or on at least "
+            f"{_FEWEST:,} of them chosen by --subset=random or --subset=stride. Received: "
+            f"n={report.n:,}, subset={way!r}, split_size={settings.get('split_size')} in {where}"
+        )
+    if not np.array_equal(np.sort(report.indices), judged_images(settings, size, report.n)):
+        expected = "each of the test images, numbered from 0" if is_whole else f"the subset {way!r}"
+        raise ValueError(
+            f"A card needs a report on {expected}{'' if is_whole else f' with seed {seed}'}. "
+            f"Received: indices from {report.indices.min()} to {report.indices.max()} in {where}"
         )
 
 
@@ -73,7 +106,8 @@ def check_weights(report, network, *, where):
 def _check_ball(settings, trained, where):
     """Refuse another ball than the recipe's, and attacks in another one than the report states."""
     judged = settings.get("epsilon")
-    if not _is_number(judged) or not trained * (1 - _SAME) <= judged <= trained * _STRICTER:
+    least = min([trained, *(b for a, b in _ROUNDED.items() if abs(a - trained) <= _SAME)])
+    if not _is_number(judged) or not least * (1 - _SAME) <= judged <= trained * _STRICTER:
         raise ValueError(
             f"The report is of another ball: expected epsilon to be the recipe's {trained}. "
             f"Received: epsilon={judged!r} in {where}"

@@ -21,12 +21,13 @@ from zoo.packing import pack, unpack
 _DTYPES = ("float32", "float16")
 
 
-def make_card(run_dir, name, *, dtype="float32", hardware="", data_dir=None):
+def make_card(run_dir, name, *, reports=(), dtype="float32", hardware="", data_dir=None):
     """Return the card of a run and its packed weights, after all checks.
 
     Args:
         run_dir: `pathlib.Path`, as of `publish`.
         name: str, as of `publish`.
+        reports: paths of further reports, as of `publish`.
         dtype: "float32" or "float16", as of `publish`.
         hardware: str, as of `publish`.
         data_dir: directory, as of `publish`.
@@ -58,8 +59,14 @@ def make_card(run_dir, name, *, dtype="float32", hardware="", data_dir=None):
     info = data.info(recipe["dataset"])
     size = count_test_images(recipe["dataset"], data_dir=data_dir)
     check_report(report, recipe, size, where=where)
+    further = []
+    for path in reports:
+        further.append(Report.from_json(path))
+        check_report(further[-1], recipe, size, where=path)
+        _check_same_images(report, further[-1], path)
     history = _history(run_dir / "metrics.csv")
     network = models.load_network(run_dir, weights=report.settings.get("weights", "best"))
+    models.round_weights(network, dtype)
     latent = {layer.name: layer for layer in network.layers}.get("latent")
     description = {
         "model": recipe["model"],
@@ -67,6 +74,8 @@ def make_card(run_dir, name, *, dtype="float32", hardware="", data_dir=None):
         "num_classes": network.output_shape[-1],
         "latent_dim": latent.units if latent is not None else None,
     }
+    if recipe.get("latent_options"):
+        description["latent_options"] = recipe["latent_options"]
     if (network.input_shape[1:], network.output_shape[-1]) != (info.input_shape, info.num_classes):
         raise ValueError(
             f"Expected a network of {info.name}, with images {info.input_shape} and "
@@ -76,7 +85,8 @@ def make_card(run_dir, name, *, dtype="float32", hardware="", data_dir=None):
     packed = pack(network, dtype)
     stored = build(description)
     unpack(packed, stored, where=run_dir)
-    check_weights(report, stored, where=where)
+    for judged, path in zip([report, *further], [where, *reports], strict=True):
+        check_weights(judged, stored, where=path)
     check_same_function(network, stored, run_dir)
     return {
         "format": FORMAT,
@@ -101,22 +111,38 @@ def make_card(run_dir, name, *, dtype="float32", hardware="", data_dir=None):
             "epochs": len(history.get("epoch", [])),
             "history": history,
         },
-        "evaluation": {
-            "n": report.n,
-            "split": report.settings["split"],
-            "clean": report.clean,
-            "robust": report.robust,
-            "accuracy": report.accuracy,
-            "seed": report.seed,
-            # Without the command line, whose paths are those of one machine.
-            "settings": {k: v for k, v in report.settings.items() if k != "command"},
-            "versions": report.versions,
-            "findings": [finding._asdict() for finding in report.findings],
-            "verdict": report.verdict,
-        },
+        "evaluation": _evidence(report),
+        "further_evaluations": [_evidence(judged) for judged in further],
         "citation": "X. Yu et al., Improving Adversarial Robustness by Learning Shared Information",
         "created": datetime.date.today().isoformat(),
     }, packed
+
+
+def _evidence(report):
+    return {
+        "n": report.n,
+        "split": report.settings["split"],
+        "clean": report.clean,
+        "robust": report.robust,
+        "accuracy": report.accuracy,
+        "seed": report.seed,
+        # Without the command line, whose paths are those of one machine.
+        "settings": {k: v for k, v in report.settings.items() if k != "command"},
+        "versions": report.versions,
+        "findings": [finding._asdict() for finding in report.findings],
+        "verdict": report.verdict,
+    }
+
+
+def _check_same_images(report, other, where):
+    """Refuse a second report that is on other images or in another ball than the first."""
+    ball = [(r.settings["norm"], r.settings["epsilon"]) for r in (report, other)]
+    if ball[0] != ball[1] or not np.array_equal(report.indices, other.indices):
+        raise ValueError(
+            "All reports of a card must be on the same images in the same ball: expected "
+            f"n={report.n:,}, {ball[0][0]} {ball[0][1]}. Received: n={other.n:,}, {ball[1][0]} "
+            f"{ball[1][1]} in {where}"
+        )
 
 
 def check_same_function(network, stored, run_dir):

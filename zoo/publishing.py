@@ -10,17 +10,30 @@ from zoo.make_card import make_card
 from zoo.names import check_plain
 
 
-def publish(run_dir, name, *, root=None, dtype="float32", hardware="", replace=False, data_dir=None):
+def publish(
+    run_dir,
+    name,
+    *,
+    reports=(),
+    root=None,
+    dtype="float32",
+    hardware="",
+    replace=False,
+    data_dir=None,
+):
     """Make a card and a weights file from a finished run and its report.
 
     Nothing is typed in: the recipe comes from `config.json`, the history from `metrics.csv`, ball, data
     set, examples and figures from `report.json`, which must be of these very weights, in the recipe's
-    ball, on each image of the recipe's test set. The card's file is written last and in one step, so
-    that a failure at any time leaves what was there before.
+    ball, on the recipe's test set or at least 1,000 images of it, drawn at random or by stride. The
+    card's file is written last and in one step, so that a failure at any time leaves what was there
+    before.
 
     Args:
         run_dir: directory of a run with `best.keras` (or `last.keras`) and `report.json`.
         name: str, the network's name in the zoo.
+        reports: paths of further reports on the same images, such as of weaker attacks beside
+            AutoAttack's in `report.json`.
         root: directory of the zoo; the package's own if None.
         dtype: "float32" or "float16", how the weights are stored; rounding must not change them, since
             the report is of the weights as they are loaded.
@@ -38,7 +51,9 @@ def publish(run_dir, name, *, root=None, dtype="float32", hardware="", replace=F
     """
     check_plain("name", name)
     run_dir, root = pathlib.Path(run_dir), pathlib.Path(root or ROOT)
-    card, packed = make_card(run_dir, name, dtype=dtype, hardware=hardware, data_dir=data_dir)
+    card, packed = make_card(
+        run_dir, name, reports=reports, dtype=dtype, hardware=hardware, data_dir=data_dir
+    )
     path = root / "cards" / card["dataset"] / card["norm"] / f"{name}.json"
     _check_free(root, path, replace)
     for directory in (root / "weights", path.parent):

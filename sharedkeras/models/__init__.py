@@ -5,10 +5,13 @@ from sharedkeras.models.classifiers.callable import CallableClassifier, as_class
 from sharedkeras.models.classifiers.classifier import Classifier
 from sharedkeras.models.classifiers.frozen import FrozenClassifier
 from sharedkeras.models.cnn import cnn
+from sharedkeras.models.computing_in import computing_in
 from sharedkeras.models.count_parameters import count_parameters
+from sharedkeras.models.in_full_precision import in_full_precision
 from sharedkeras.models.load_network import load_network
 from sharedkeras.models.logits_of import logits_of
 from sharedkeras.models.resnet import resnet18, resnet50
+from sharedkeras.models.round_weights import round_weights
 from sharedkeras.models.wide_resnet import wide_resnet
 
 __all__ = [
@@ -18,12 +21,15 @@ __all__ = [
     "as_classifier",
     "build",
     "cnn",
+    "computing_in",
     "count_parameters",
+    "in_full_precision",
     "latent_dim_of",
     "load_network",
     "logits_of",
     "names",
     "resnet18",
     "resnet50",
+    "round_weights",
     "wide_resnet",
 ]

@@ -12,19 +12,21 @@ _BUILDERS = {"cnn": cnn, "resnet18": resnet18, "resnet50": resnet50}
 _LATENT_DIMS = {"cnn": 128, "resnet18": 256, "resnet50": 256}
 _WIDE_LATENT_DIM = 320
 _WIDE = re.compile(r"wrn-(\d+)-(\d+)")
+_THIN = re.compile(r"(resnet18|resnet50)-w(\d+)")
 
 
 def names():
-    """List the names that `build` knows; `wrn-<depth>-<width>` stands for a family."""
-    return [*sorted(_BUILDERS), "wrn-34-10", "wrn-<depth>-<width>"]
+    """List the names that `build` knows; those with `<depth>` or `<width>` stand for families."""
+    return [*sorted(_BUILDERS), "resnet18-w<width>", "wrn-34-10", "wrn-<depth>-<width>"]
 
 
 def _builder(name):
     if name in _BUILDERS:
         return _BUILDERS[name]
-    match = _WIDE.fullmatch(str(name))
-    if match:
+    if match := _WIDE.fullmatch(str(name)):
         return functools.partial(wide_resnet, int(match[1]), int(match[2]))
+    if match := _THIN.fullmatch(str(name)):
+        return functools.partial(_BUILDERS[match[1]], width=int(match[2]))
     raise ValueError(f"Unknown network; known are {names()}. Received: name={name!r}")
 
 
@@ -34,14 +36,16 @@ def latent_dim_of(name):
     The paper's ResNet-50 is a surrogate without one; trained with one, it gets that of ResNet-18.
     """
     _builder(name)
-    return _LATENT_DIMS.get(name, _WIDE_LATENT_DIM)
+    thin = _THIN.fullmatch(str(name))
+    return _LATENT_DIMS.get(thin[1] if thin else name, _WIDE_LATENT_DIM)
 
 
 def build(name, *, input_shape, num_classes, latent_dim=None, **options):
     """Build a network by name.
 
     Args:
-        name: one of `names()`: "cnn", "resnet18", "resnet50", "wrn-34-10", or any "wrn-<depth>-<width>".
+        name: one of `names()`: "cnn", "resnet18", "resnet50", "wrn-34-10"; any "wrn-<depth>-<width>",
+            "resnet18-w<width>" or "resnet50-w<width>", of which "resnet18" has width 64.
         input_shape: tuple `(H, W, C)` of ints.
         num_classes: int, at least 2.
         latent_dim: int, units of the Gaussian stochastic layer before the last dense layer, or None for

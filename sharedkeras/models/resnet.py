@@ -3,7 +3,10 @@
 import keras
 from keras import layers
 
+from sharedkeras.arguments import need_count, plain
 from sharedkeras.models.blocks import average_pooling, batch_norm, conv, head
+
+_WIDTH = 64  # Of the networks in the papers.
 
 
 def _basic_block(x, filters, strides, name):
@@ -28,13 +31,15 @@ def _bottleneck(x, filters, strides, name):
     return layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([y, x]))
 
 
-def _resnet(block, counts, input_shape, num_classes, latent_dim, latent_options, name):
+def _resnet(block, counts, width, input_shape, num_classes, latent_dim, latent_options, name):
+    need_count(width=width)
+    width = plain(width)
     x = inputs = keras.Input(input_shape, name="images")
-    x = layers.ReLU(name="stem_relu")(batch_norm("stem_bn")(conv(64, name="stem")(x)))
-    for stage, (filters, count) in enumerate(zip((64, 128, 256, 512), counts, strict=True), start=1):
+    x = layers.ReLU(name="stem_relu")(batch_norm("stem_bn")(conv(width, name="stem")(x)))
+    for stage, count in enumerate(counts, start=1):
         for number in range(1, count + 1):
             strides = 2 if stage > 1 and number == 1 else 1
-            x = block(x, filters, strides, f"stage{stage}_block{number}")
+            x = block(x, width * 2 ** (stage - 1), strides, f"stage{stage}_block{number}")
     x = average_pooling("features")(x)
     return keras.Model(inputs, head(x, num_classes, latent_dim, latent_options), name=name)
 
@@ -45,27 +50,30 @@ def resnet18(
     *,
     latent_dim=None,
     latent_options=None,
-    name="resnet18",
+    width=_WIDTH,
+    name=None,
 ):
     """Build the ResNet-18 used for CIFAR: 3x3 stem without max pooling, widths 64 to 512.
 
-    The paper's stochastic layer of 2 x 256 stands before the last dense layer.
+    The paper's stochastic layer of 2 x 256 stands before the last dense layer. A thin one costs the
+    square of its width: at 32 a quarter of the multiplications.
 
     Args:
         input_shape: tuple `(H, W, C)`.
         num_classes: int, at least 2.
         latent_dim: int, units of the stochastic layer, or None for none.
         latent_options: dict of arguments of `GaussianStochastic`.
-        name: str.
+        width: int, channels of the stem and the first blocks; each later stage doubles them.
+        name: str; by default `resnet18`, with `-w<width>` where the width is another.
 
     Returns:
         `keras.Model` from `(batch, H, W, C)` images in [0, 1] to `(batch, num_classes)` logits.
 
     Reference: K. He et al., "Deep residual learning for image recognition", 2016.
     """
-    return _resnet(
-        _basic_block, (2, 2, 2, 2), input_shape, num_classes, latent_dim, latent_options, name
-    )
+    name = name or _named("resnet18", width)
+    sizes = (width, input_shape, num_classes, latent_dim, latent_options, name)
+    return _resnet(_basic_block, (2, 2, 2, 2), *sizes)
 
 
 def resnet50(
@@ -74,7 +82,8 @@ def resnet50(
     *,
     latent_dim=None,
     latent_options=None,
-    name="resnet50",
+    width=_WIDTH,
+    name=None,
 ):
     """Build the ResNet-50 used for CIFAR, from which black-box attacks are transferred.
 
@@ -86,11 +95,18 @@ def resnet50(
         num_classes: int, at least 2.
         latent_dim: int, units of a stochastic layer before the last dense layer, or None for none.
         latent_options: dict of arguments of `GaussianStochastic`.
-        name: str.
+        width: int, channels of the stem and the first blocks; each later stage doubles them.
+        name: str; by default `resnet50`, with `-w<width>` where the width is another.
 
     Returns:
         `keras.Model` from `(batch, H, W, C)` images in [0, 1] to `(batch, num_classes)` logits.
 
     Reference: K. He et al., "Deep residual learning for image recognition", 2016.
     """
-    return _resnet(_bottleneck, (3, 4, 6, 3), input_shape, num_classes, latent_dim, latent_options, name)
+    name = name or _named("resnet50", width)
+    sizes = (width, input_shape, num_classes, latent_dim, latent_options, name)
+    return _resnet(_bottleneck, (3, 4, 6, 3), *sizes)
+
+
+def _named(base, width):
+    return base if width == _WIDTH else f"{base}-w{width}"

@@ -13,6 +13,20 @@ _PAPER = {
     "attack_options": {"step_size": 0.007, "steps": 10},
 }
 
+# One attack step an update and an average of the weights, for few GPU minutes. Label smoothing 0.4 cost
+# GAT 3 points of robust accuracy in 8 epochs, so that none of them smooths.
+_FAST = {
+    "dataset": "cifar10",
+    "epsilon": 8 / 255,
+    "learning_rate": 0.1,
+    "schedule": "one-cycle",
+    "schedule_options": {"rise": 0.3},
+    "weight_decay": 5e-4,
+    "ema_decay": 0.999,
+    "augment": True,
+    "precision": "mixed_bfloat16",
+}
+
 RECIPES = (
     Recipe(
         name="cifar10-resnet18-shared",
@@ -43,5 +57,45 @@ RECIPES = (
         latent=False,
         validation_examples=200,  # not in the paper
         **_PAPER,
+    ),
+    Recipe(
+        name="cifar10-resnet18-nfgsm",
+        source="not in the paper: standard training by N-FGSM with an average of the weights; 5 forward "
+        "passes an image",
+        model="resnet18",
+        objective="standard",
+        attack="n-fgsm",
+        latent=False,
+        epochs=80,
+        **_FAST,
+    ),
+    # Three of equal cost, 4e14 to 5e14 FLOP: 5, 9 and 8 forward passes an image.
+    Recipe(
+        name="cifar10-resnet18-w24-nfgsm",
+        source="not in the paper: standard training by N-FGSM, the base of cifar10-resnet18-w24-shared",
+        model="resnet18-w24",
+        objective="standard",
+        attack="n-fgsm",
+        latent=False,
+        epochs=14,
+        **_FAST,
+    ),
+    Recipe(
+        name="cifar10-resnet18-w24-gat",
+        source="not in the paper: GAT at the cost of cifar10-resnet18-w24-nfgsm",
+        model="resnet18-w24",
+        objective="gat",
+        latent=False,
+        epochs=8,
+        **_FAST,
+    ),
+    Recipe(
+        name="cifar10-resnet18-w24-shared",
+        source="not in the paper: equation 16 with N-FGSM at the cost of cifar10-resnet18-w24-nfgsm",
+        model="resnet18-w24",
+        objective_options={"beta": 0.1},
+        attack="n-fgsm",
+        epochs=9,
+        **_FAST,
     ),
 )

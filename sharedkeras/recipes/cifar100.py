@@ -38,4 +38,21 @@ RECIPES = (
         latent=False,
         **_PAPER,
     ),
+    Recipe(
+        name="cifar100-resnet18-w32-nfgsm",
+        source="not in the paper: standard training by N-FGSM with an average of the weights; 5 forward "
+        "passes an image",
+        dataset="cifar100",
+        model="resnet18-w32",
+        objective="standard",
+        attack="n-fgsm",
+        latent=False,
+        epsilon=8 / 255,
+        epochs=60,
+        schedule="one-cycle",
+        schedule_options={"rise": 0.3},
+        ema_decay=0.999,
+        augment=True,
+        precision="mixed_bfloat16",
+    ),
 )

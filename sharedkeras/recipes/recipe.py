@@ -9,6 +9,7 @@ from sharedkeras.attacks import registry as attacks
 from sharedkeras.training import learning_rates
 
 _OPTIMIZERS = ("sgd", "adam")
+_PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 _VALIDATION_STEPS = 20
 
 
@@ -35,6 +36,9 @@ class Recipe:
         curriculum: tuple of `(share, options)`: fields of the attack that change when that share of the
             epochs, in (0, 1), is done.
         latent: bool, whether the network has the stochastic layer.
+        latent_options: dict of arguments of `GaussianStochastic`, such as `shift`, its starting scale.
+        precision: "float32", or "mixed_bfloat16" or "mixed_float16" to compute forward and backward
+            passes in half precision; weights and losses stay in float32, and so does what is kept.
         epochs: int, at least 1.
         batch_size: int, at least 2.
         optimizer: "sgd" (momentum 0.9) or "adam".
@@ -63,6 +67,8 @@ class Recipe:
     attack_options: dict = dataclasses.field(default_factory=dict)
     curriculum: tuple = ()
     latent: bool = True
+    latent_options: dict = dataclasses.field(default_factory=dict)
+    precision: str = "float32"
     epochs: int = 120
     batch_size: int = 128
     optimizer: str = "sgd"
@@ -105,6 +111,15 @@ class Recipe:
             )
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError(f"`ema_decay` must be in (0, 1). Received: ema_decay={self.ema_decay}")
+        if self.precision not in _PRECISIONS:
+            raise ValueError(
+                f"Unknown precision; known are {_PRECISIONS}. Received: precision={self.precision!r}"
+            )
+        if self.latent_options and not self.latent:
+            raise ValueError(
+                "`latent_options` are of the stochastic layer, which this recipe's network lacks. "
+                f"Received: latent=False, latent_options={self.latent_options}"
+            )
         self.make_objective()
         self.make_curriculum()
         self.make_learning_rate(steps_per_epoch=1)
@@ -158,12 +173,20 @@ class Recipe:
     def make_network(self):
         """Return the network for the dataset, newly initialised."""
         info = data.info(self.dataset)
-        return models.build(
-            self.model,
-            input_shape=tuple(info.input_shape),
-            num_classes=info.num_classes,
-            latent_dim=models.latent_dim_of(self.model) if self.latent else None,
-        )
+        latent = {}
+        if self.latent:
+            latent = {"latent_dim": models.latent_dim_of(self.model)}
+        if self.latent_options:
+            latent["latent_options"] = self.latent_options
+        # A policy of one's own, such as keras.json's, stays where the recipe names none.
+        own = self.precision == "float32"
+        with models.computing_in(None if own else self.precision):
+            return models.build(
+                self.model,
+                input_shape=tuple(info.input_shape),
+                num_classes=info.num_classes,
+                **latent,
+            )
 
     def make_augment(self):
         """Return the augmentation, or None."""
@@ -191,6 +214,7 @@ class Recipe:
             attack_options={k: v for k, v in self.attack_options.items() if k in shared},
             curriculum=(),
             latent=bool(other.taps),
+            latent_options=self.latent_options if other.taps else {},
         )
 
 

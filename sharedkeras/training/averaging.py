@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from sharedkeras import backend
+from sharedkeras.models import in_full_precision
 
 
 def warmed_decay(updates, limit):
@@ -39,7 +40,8 @@ class WeightAverage:
         decay: float in (0, 1), the limit of the warmed decay.
 
     Attributes:
-        network: `keras.Model`, a twin with the averaged weights of the last `settle`.
+        network: `keras.Model`, a twin that computes in full precision, with the averaged weights of the
+            last `settle`.
         variables: list of the averages, Keras variables, to be kept in checkpoints.
 
     Raises:
@@ -52,7 +54,7 @@ class WeightAverage:
         if not 0 < decay < 1:
             raise ValueError(f"`ema_decay` must be in (0, 1). Received: ema_decay={decay}")
         self.decay = decay
-        self.network = keras.models.clone_model(network)
+        self.network = keras.models.clone_model(in_full_precision(network))
         self.variables = [
             keras.Variable(_copied(v), dtype=v.dtype, trainable=False, name=f"average_{i}")
             for i, v in enumerate(network.trainable_variables)

@@ -140,18 +140,29 @@ class Keeper(keras.callbacks.Callback):
     the largest `val_natural`), averaged where the trainer keeps an average; without validation images
     both are the newest. The checkpoint comes last: what it says is done has been written.
 
+    Where epochs take seconds, writing all state after each would take as long again. `best.keras` and
+    the log are always written; `last.keras` and the checkpoint when the last ones are old enough, and at
+    the end.
+
     Args:
         run_dir: directory of the run.
         history: dict of lists, the epochs before this run.
         identity: dict of str, what tells the run from others, for its checkpoints.
+        seconds: float at least 0, the least time between two checkpoints, which is what a kill may cost.
     """
 
-    def __init__(self, run_dir, history=None, identity=None):
+    def __init__(self, run_dir, history=None, identity=None, seconds=0.0):
         super().__init__()
         self.identity = identity
         self.run_dir = pathlib.Path(run_dir)
         self.history = {k: list(v) for k, v in (history or {}).items()}
+        self.seconds = seconds
         self._began = None
+        self._saved = None
+
+    def on_train_begin(self, logs=None):
+        """Start the time to the first checkpoint."""
+        self._saved = time.perf_counter()
 
     def on_epoch_begin(self, epoch, logs=None):
         """Start the epoch's clock."""
@@ -167,10 +178,15 @@ class Keeper(keras.callbacks.Callback):
         for name, value in row.items():
             self.history.setdefault(name, []).append(value)
         check_finite(self.model, int(ops.convert_to_numpy(self.model.update.value)))
-        save_network(self.model.network, self.run_dir / "last.keras")
+        is_due = time.perf_counter() - self._saved >= self.seconds or self._is_last(epoch)
+        if is_due:
+            save_network(self.model.plain, self.run_dir / "last.keras")
         if self._is_best():
             save_network(self.model.judged, self.run_dir / "best.keras")
         write_atomically(self.run_dir / "metrics.csv", _as_csv(self.history))
+        if not is_due:
+            return
+        self._saved = time.perf_counter()
         checkpoint.save(
             self.run_dir / "checkpoints",
             self.model,
@@ -178,6 +194,9 @@ class Keeper(keras.callbacks.Callback):
             history=self.history,
             run=self.identity,
         )
+
+    def _is_last(self, epoch):
+        return self.model.stop_training or epoch + 1 == self.params["epochs"]
 
     def _is_best(self):
         robust = self.history.get("val_robust")

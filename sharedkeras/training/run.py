@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from sharedkeras import backend, data
+from sharedkeras.arguments import need_between
 from sharedkeras.files import (
     locked,
     read_json,
@@ -208,6 +209,7 @@ def fit(
     download=False,
     max_steps=None,
     deterministic=False,
+    checkpoint_seconds=0.0,
     announce=None,
     verbose="auto",
 ):
@@ -225,6 +227,8 @@ def fit(
         download: bool, whether to download the data where it is absent.
         max_steps: int, stop after that many updates, or None.
         deterministic: bool, whether operations must return the same bits each time.
+        checkpoint_seconds: float at least 0, the least time between two checkpoints; 0 makes one after
+            each epoch.
         announce: `announce(trainer, train, start_epoch)`, called before the first update.
         verbose: as in `keras.Model.fit`.
 
@@ -238,6 +242,7 @@ def fit(
         FileNotFoundError: if the data or the run to resume is not there.
         ValueError: if a checkpoint is damaged, or of another network or run.
     """
+    need_between(0, None, checkpoint_seconds=checkpoint_seconds)
     if max_steps is not None and max_steps < 1:
         raise ValueError(f"`max_steps` must be at least 1. Received: max_steps={max_steps}")
     source = {"data_dir": data_dir, "download": download, "validation_size": recipe.validation_size}
@@ -253,12 +258,25 @@ def fit(
             resume=resume,
             max_steps=max_steps,
             deterministic=deterministic,
+            checkpoint_seconds=checkpoint_seconds,
             announce=announce,
             verbose=verbose,
         )
 
 
-def _fit(recipe, run_dir, train, held_out, *, resume, max_steps, deterministic, announce, verbose):
+def _fit(
+    recipe,
+    run_dir,
+    train,
+    held_out,
+    *,
+    resume,
+    max_steps,
+    deterministic,
+    checkpoint_seconds,
+    announce,
+    verbose,
+):
     """Train in a directory that is held; `fit` says what that leaves."""
     for directory in (run_dir, run_dir / "checkpoints"):
         remove_litter(directory)
@@ -272,7 +290,7 @@ def _fit(recipe, run_dir, train, held_out, *, resume, max_steps, deterministic, 
         start, history = checkpoint.restore_newest(run_dir / "checkpoints", trainer, run=identity)
     if announce is not None:
         announce(trainer, train, start)
-    keeper = callbacks.Keeper(run_dir, history, identity)
+    keeper = callbacks.Keeper(run_dir, history, identity, checkpoint_seconds)
     before = [StopWhenDiverged(train.x[:_PROBE]), callbacks.EpochState(batches)]
     if trainer.average is not None:
         before.append(callbacks.SettleAverage(batches))
@@ -302,7 +320,7 @@ def _fit(recipe, run_dir, train, held_out, *, resume, max_steps, deterministic, 
     updates = int(ops.convert_to_numpy(trainer.update.value))
     if not (run_dir / "last.keras").exists() or updates % len(batches):
         # Cut short in mid-epoch: these weights are worth keeping, and the checkpoint stays whole.
-        save_network(trainer.network, run_dir / "last.keras")
+        save_network(trainer.plain, run_dir / "last.keras")
         if not (run_dir / "best.keras").exists():
-            save_network(trainer.network, run_dir / "best.keras")
+            save_network(trainer.plain, run_dir / "best.keras")
     return Run(trainer.network, run_dir, keeper.history, updates)

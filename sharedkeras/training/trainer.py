@@ -9,7 +9,7 @@ from sharedkeras import backend
 from sharedkeras.arguments import need_between, need_seed, plain
 from sharedkeras.losses import cross_entropy
 from sharedkeras.math import random
-from sharedkeras.models import FrozenClassifier
+from sharedkeras.models import FrozenClassifier, in_full_precision
 from sharedkeras.training import contract
 from sharedkeras.training.averaging import WeightAverage
 from sharedkeras.training.curriculum import with_attack
@@ -110,6 +110,8 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         self._objective_variables = list(objective.variables)
         self.average = None if ema_decay is None else WeightAverage(network, ema_decay)
         self._averages = [] if self.average is None else self.average.variables
+        # Only a graph can be copied; a subclassed network is judged in the precision it has.
+        self._plain = _Plain(network, network if view.output is None else in_full_precision(network))
         self.epoch = self._counter("epoch")
         self.update = self._counter("update")
         self.broken = self._counter("broken", shape=(2,), aggregation="sum")
@@ -228,8 +230,13 @@ class RobustTrainer(backend.TrainStep, keras.Model):
 
     @property
     def judged(self):
-        """The network to judge and keep: that of the average where there is one."""
-        return self.network if self.average is None else self.average.network
+        """The network to judge and keep: that of the average where there is one, else `plain`."""
+        return self.plain if self.average is None else self.average.network
+
+    @property
+    def plain(self):
+        """The network with the weights as they are now, computing in full precision."""
+        return self._plain.now()
 
     def begin_epoch(self, epoch):
         """Set the epoch's number, counted from 0, and the training attack that the curriculum names."""
@@ -338,6 +345,19 @@ class RobustTrainer(backend.TrainStep, keras.Model):
             aggregation=aggregation,
             name=name,
         )
+
+
+class _Plain:
+    """A network and its twin in full precision, hidden from Keras, which would train the twin too."""
+
+    def __init__(self, network, twin):
+        self.network = network
+        self.twin = twin
+
+    def now(self):
+        if self.twin is not self.network:
+            self.twin.set_weights(self.network.get_weights())
+        return self.twin
 
 
 class _Passes(keras.layers.Layer):

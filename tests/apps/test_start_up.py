@@ -113,7 +113,7 @@ def test_peak_memory(missing, pattern):
 def test_names_read_from_the_source_are_those_of_the_library():
     assert list(registered.objectives()) == objectives.names()
     assert list(registered.recipes()) == sorted(recipes.names())
-    families = {"wrn-34-10", "wrn-<depth>-<width>"}
+    families = {"resnet18-w<width>", "wrn-34-10", "wrn-<depth>-<width>"}
     assert set(registered.models()) == set(models.names()) - families
 
 

@@ -20,6 +20,14 @@ def test_sizes_hold_the_points_and_are_few(full):
     assert sizes[full] == full
 
 
+def test_on_an_accelerator_sizes_are_powers_of_two_and_a_new_one_must_save_more(monkeypatch):
+    small = FrozenClassifier(dense(10, 20))
+    monkeypatch.setattr(backend, "accelerated", lambda: True)
+    assert {fitting(n, 1000) for n in range(1, 1001)} == {8, 16, 32, 64, 128, 256, 512, 1000}
+    assert fitting(480, 1000) == snug(480, 1000, 10**9, 1) == 512
+    assert least_saved(small, 2500, 2) == 50_000
+
+
 def test_sizes_do_not_depend_on_the_batch():
     assert fitting(41, 250) == fitting(41, 63) == fitting(41, 44) == 44
     assert [fitting(n, 1000) for n in (0, 1, 9, 65, 129, 200)] == [8, 8, 12, 72, 144, 208]

@@ -47,16 +47,48 @@ def count_cnn(latent, classes):
     return convs + dense(4 * 4 * 64, 200) + dense(200, 200) + head(200, latent, classes)
 
 
-def count_resnet18(latent, classes):
-    total, width = conv(3, 3, 64) + 2 * 64, 64
-    for stage in (64, 128, 256, 512):
+def count_resnet18(latent, classes, width=64):
+    total = conv(3, 3, width) + 2 * width
+    for stage in (width, 2 * width, 4 * width, 8 * width):
         for block in range(2):
             first = width if block == 0 else stage
             total += conv(3, first, stage) + conv(3, stage, stage) + 4 * stage
             if first != stage:
                 total += conv(1, first, stage) + 2 * stage
         width = stage
-    return total + head(512, latent, classes)
+    return total + head(width, latent, classes)
+
+
+def test_thin_resnet18():
+    shape = {"input_shape": (32, 32, 3), "num_classes": 100}
+    for name, latent in (("resnet18-w24", None), ("resnet18-w24", models.latent_dim_of("resnet18"))):
+        network = models.build(name, **shape, latent_dim=latent)
+        assert trainable(network) == count_resnet18(latent, 100, width=24)
+        assert network.name == name
+    assert models.build("resnet18-w64", **shape).name == models.build("resnet18", **shape).name
+    assert models.latent_dim_of("resnet18-w24") == models.latent_dim_of("resnet50-w24") == 256
+    with pytest.raises(ValueError, match="width"):
+        models.build("resnet18-w0", **shape)
+
+
+def test_weights_rounded_to_half_precision():
+    network = models.build("cnn", input_shape=(16, 16, 1), num_classes=3, latent_dim=4)
+    before = network.get_weights()
+    assert models.round_weights(network, "float32") is network
+    for a, b in zip(before, network.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    models.round_weights(network, "float16")
+    rounded = network.get_weights()
+    for a, b in zip(before, rounded, strict=True):
+        np.testing.assert_array_equal(b, a.astype("float16").astype(a.dtype) if a.dtype == "f4" else a)
+    too_large = [np.full_like(w, 1e5) if i == 0 else w + 1 for i, w in enumerate(rounded)]
+    network.set_weights(too_large)
+    with pytest.raises(ValueError, match=r"100000\.0 in .*kernel"):
+        models.round_weights(network, "float16")
+    for a, b in zip(too_large, network.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match="int8"):
+        models.round_weights(network, "int8")
 
 
 def count_wrn(depth, k, latent, classes):

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from support.cpu import half_precision
 
 from sharedkeras import attacks, models, objectives, recipes, training
 from sharedkeras.training import checkpoint
@@ -131,6 +132,42 @@ def test_average_and_curriculum_survive_a_stop(tmp_path):
     last = models.load_network(whole.run_dir, weights="last")
     for a, b in zip(last.get_weights(), best[0].get_weights(), strict=True):
         assert np.abs(a - b).max() > 1e-6
+
+
+@half_precision
+def test_mixed_precision_leaves_a_float32_network(tmp_path):
+    recipe = dataclasses.replace(
+        TINY, epochs=2, validation_size=9800, validation_examples=8, precision="mixed_bfloat16"
+    )
+    run = training.fit(recipe, tmp_path / "run", verbose=0)
+    assert run.network.get_layer("conv1").compute_dtype == "bfloat16"
+    for weights in ("best", "last"):
+        kept = models.load_network(run.run_dir, weights=weights)
+        assert {layer.compute_dtype for layer in kept.layers} == {"float32"}
+    for a, b in zip(kept.get_weights(), run.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_checkpoints_are_as_rare_as_asked_for(tmp_path):
+    recipe = dataclasses.replace(TINY, validation_size=9800, validation_examples=8)
+    run = training.fit(recipe, tmp_path / "run", verbose=0, checkpoint_seconds=3600)
+    kept = checkpoint.listed(run.run_dir / "checkpoints")
+    assert [path.name for path in kept] == ["epoch-0003.npz"]  # The end always has one.
+    assert len((run.run_dir / "metrics.csv").read_text().splitlines()) == 4
+    last = models.load_network(run.run_dir, weights="last")
+    for a, b in zip(last.get_weights(), run.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match="checkpoint_seconds"):
+        training.fit(recipe, tmp_path / "other", checkpoint_seconds=-1)
+
+
+def test_options_of_the_stochastic_layer_and_policies_are_checked():
+    shifted = dataclasses.replace(TINY, latent_options={"shift": 0.0})
+    assert shifted.make_network().get_layer("latent").shift == 0.0
+    with pytest.raises(ValueError, match="latent_options"):
+        dataclasses.replace(shifted, latent=False, objective="standard", objective_options={})
+    with pytest.raises(ValueError, match="float8"):
+        dataclasses.replace(TINY, precision="float8")
 
 
 def test_max_steps(tmp_path):

@@ -57,6 +57,27 @@ def test_mixed_precision_trains_as_float32_with_losses_in_full(policy):
     assert isinstance(again.optimizer, keras.optimizers.LossScaleOptimizer) == scaled
 
 
+def test_what_is_kept_of_a_mixed_network_computes_in_float32():
+    with models.computing_in("mixed_bfloat16"):
+        network = models.build("cnn", input_shape=(16, 16, 1), num_classes=4)
+    assert keras.config.dtype_policy().name == "float32"
+    kept = models.in_full_precision(network)
+    assert {layer.compute_dtype for layer in network.layers[1:]} == {"bfloat16"}
+    assert {layer.compute_dtype for layer in kept.layers} == {"float32"}
+    same = models.build("cnn", input_shape=(16, 16, 1), num_classes=4)
+    same.set_weights(network.get_weights())
+    np.testing.assert_array_equal(*(ops.convert_to_numpy(n(X)) for n in (kept, same)))
+    assert models.in_full_precision(same) is same
+    for ema_decay in (None, 0.9):
+        trainer = training.RobustTrainer(network, objectives.Standard(), ema_decay=ema_decay)
+        assert len(trainer.trainable_variables) == len(network.trainable_variables)
+        assert {layer.compute_dtype for layer in trainer.judged.layers} == {"float32"}
+        network.set_weights([w + 1 for w in network.get_weights()])
+        assert trainer.network is network
+        for now, found in zip(network.get_weights(), trainer.plain.get_weights(), strict=True):
+            np.testing.assert_array_equal(found, now)
+
+
 def test_images_reach_a_float32_network_as_they_are_under_a_mixed_policy():
     network = models.build("cnn", input_shape=(16, 16, 1), num_classes=4)
     expected = ops.convert_to_numpy(network(X))

@@ -117,7 +117,7 @@ def test_two_publishers_do_not_meet(run, tmp_path):
 
 
 def test_weights_that_float16_holds_are_published_in_it(tmp_path):
-    network = zoo.load(zoo.names()[0])
+    network = zoo.load("mnist-cnn-shared")
     network.set_weights([w.astype("float16").astype("float32") for w in network.get_weights()])
     run = make_run(tmp_path / "run", network=network)
     card = json.loads(publishing.publish(run, "half", root=tmp_path, dtype="float16").read_text())
@@ -132,8 +132,8 @@ def test_a_network_of_other_layers_with_the_same_weights(run, monkeypatch):
         network.layers[1].activation = np.tanh
         return network
 
-    network = build(zoo.card(zoo.names()[0])["network"])
-    changed = with_other_activation(zoo.card(zoo.names()[0])["network"])
+    network = build(zoo.card("mnist-cnn-shared")["network"])
+    changed = with_other_activation(zoo.card("mnist-cnn-shared")["network"])
     changed.set_weights(network.get_weights())
     with pytest.raises(ValueError, match="something else"):
         make_card.check_same_function(network, changed, run)

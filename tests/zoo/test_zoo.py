@@ -24,7 +24,14 @@ def test_first_network_is_there():
 def test_cards_carry_their_evidence(name):
     card = zoo.card(name)
     evidence = card["evaluation"]
-    assert evidence["n"] == evidence["settings"]["split_size"]
+    settings = evidence["settings"]
+    if evidence["n"] != settings["split_size"]:
+        assert evidence["n"] >= 1000
+        assert settings["subset"] == "random"
+        assert settings["subset_seed"] == 0
+    for further in card.get("further_evaluations", ()):
+        assert (further["n"], further["settings"]["epsilon"]) == (evidence["n"], card["epsilon"])
+        assert further["settings"]["weights_sha256"] == settings["weights_sha256"]
     assert 0 <= evidence["robust"] <= min(evidence["accuracy"].values()) <= 1
     assert evidence["versions"]["keras"]
     assert card["weights"]["sha256"]

@@ -11,6 +11,7 @@ import numpy as np
 import zoo
 from damage.case import Case
 from damage.files import damaged_json
+from sharedkeras.data import subset
 from sharedkeras.evaluation import Finding, Report, weights_digest
 from sharedkeras.files import save_network
 from zoo.publishing import publish
@@ -40,7 +41,7 @@ _NAMES = (
 @functools.cache
 def _shipped():
     """Return the shipped network as the bytes of a `.keras` file, and the digest of its weights."""
-    network = zoo.load(zoo.names()[0])
+    network = zoo.load("mnist-cnn-shared")
     with tempfile.TemporaryDirectory() as folder:
         save_network(network, pathlib.Path(folder) / "best.keras")
         return (pathlib.Path(folder) / "best.keras").read_bytes(), weights_digest(network)
@@ -52,7 +53,7 @@ def make_run(folder, *, settings=None, flags=None, findings=(), indices=None, re
     Returns:
         Path of the run.
     """
-    card = zoo.card(zoo.names()[0])
+    card = zoo.card("mnist-cnn-shared")
     folder.mkdir(parents=True)
     if network is None:
         data, digest = _shipped()
@@ -82,6 +83,15 @@ def make_run(folder, *, settings=None, flags=None, findings=(), indices=None, re
     return folder
 
 
+def _drawn(n, seed=0):
+    return subset(_SIZE, n, way="random", seed=seed)
+
+
+def _of_some(n, way, rows):
+    flags = {"clean": np.ones(n, bool), "pgd20": np.arange(n) % 4 != 0}
+    return {"flags": flags, "indices": rows, "settings": {"subset": way, "subset_seed": 0}}
+
+
 def _reports():
     """Yield `(name, changes of make_run)` for reports that are whole and of something else."""
     few = {"clean": np.ones(4, bool), "pgd20": np.array([True, True, True, False])}
@@ -94,6 +104,15 @@ def _reports():
     for value in ("train", "validation", ...):
         yield f"split {value!r}", {"settings": {"split": value}}
     yield "few images", {"flags": few}
+    for name, n, way, rows in (
+        ("the first images", 1000, "first", np.arange(1000)),
+        ("a subset of no kind", 1000, None, _drawn(1000)),
+        ("fewer than 1,000 images at random", 999, "random", _drawn(999)),
+        ("images that another seed draws", 1000, "random", _drawn(1000, seed=1)),
+        ("the first images as if at random", 1000, "random", np.arange(1000)),
+        ("a stride that is none", 1000, "stride", _drawn(1000)),
+    ):
+        yield name, _of_some(n, way, rows)
     yield "few images that call themselves all", {"flags": few, "settings": {"split_size": 4}}
     yield "a split of another size", {"settings": {"split_size": 60_000}}
     yield "images of another split", {"indices": np.arange(_SIZE) + 1}
@@ -158,6 +177,11 @@ def cases(folder):
         (run / "metrics.csv").write_text(text)
         yield case(f"metrics.csv with {name}", str(run), _publisher(run))
     yield case("a good run", "", _publisher(good), _is_right)
+    some = make_run(folder / "some", **_of_some(1000, "random", _drawn(1000)))
+    yield case("1,000 images at random", "", _publisher(some), lambda path: _is_right(path, 1000))
+    more = some / "report.json"
+    yield case("a report on other images beside it", str(more), _publisher(good, reports=[more]))
+    yield case("a second report", "", _publisher(good, reports=[good / "report.json"]), _is_right)
     yield case("a name that is taken", "name", lambda root: _again(good, root))
     yield case("a name that is taken but for capitals", "name", lambda root: _again(good, root, "Mine"))
     yield case("a name that is replaced", "", lambda root: _again(good, root, replace=True), _is_right)
@@ -193,12 +217,12 @@ def _files(root):
     return {p: p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
-def _is_right(path):
+def _is_right(path, n=_SIZE):
     card = json.loads(path.read_text())
     (weights,) = (path.parents[3] / "weights").iterdir()
     told = (card["norm"], card["epsilon"], card["dataset"], card["evaluation"]["n"])
     return (
-        told == ("linf", 0.3, "mnist", _SIZE)
+        told == ("linf", 0.3, "mnist", n)
         and card["evaluation"]["robust"] == 0.75
         and card["weights"]["file"] == weights.name
         and card["weights"]["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
