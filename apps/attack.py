@@ -18,6 +18,7 @@ from app_support import (
     memory,
     opening,
     own_code,
+    registered,
     results,
     run_dirs,
     start_up,
@@ -30,7 +31,7 @@ common_flags.define_judging_flags()
 flags.DEFINE_string(
     "attack",
     None,
-    "fgsm, pgd<steps>, cw, cw-search, apgd-ce, apgd-dlr, apgd-t, fab, fab-t, square.",
+    f"{', '.join(registered.attacks())}.",
 )
 FLAGS = flags.FLAGS
 
@@ -98,9 +99,13 @@ def _craft(out):
 
 def main(_):
     """Craft, print the table, write adversarial.npz, report.json and report.html."""
+    import zoo
+
     for name in ("network", "attack"):
         if FLAGS[name].value is None:
             raise ValueError(f"Expected: --{name}=<name>; --help lists what is possible.")
+    registered.check("attack", FLAGS.attack, registered.attacks())
+    zoo.check_source(FLAGS.network)
     start_up.prepare_frameworks()
     own_code.import_modules()
     from sharedkeras import evaluation

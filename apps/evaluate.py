@@ -20,6 +20,7 @@ from app_support import (
     memory,
     opening,
     own_code,
+    registered,
     results,
     run_dirs,
     start_up,
@@ -32,11 +33,11 @@ common_flags.define_judging_flags()
 flags.DEFINE_list(
     "attacks",
     None,
-    "Of natural, fgsm, pgd<steps>, cw, cw-search, apgd-ce, apgd-dlr, apgd-t, fab, fab-t, square; or "
-    "autoattack alone. Default: natural,fgsm,pgd20,pgd40,cw; for an .onnx file or a SavedModel: "
+    f"Of natural, {', '.join(registered.attacks())}; or autoattack alone. Default: "
+    "natural,fgsm,pgd20,pgd40,cw; for an .onnx file or a SavedModel: "
     "autoattack, whose black-box part then runs.",
 )
-flags.DEFINE_string("version", "standard", "Version of AutoAttack: standard, plus, rand, paper, quick.")
+flags.DEFINE_enum("version", "standard", registered.versions(), "Version of AutoAttack.")
 flags.DEFINE_string(
     "surrogate", None, "Run directory, .keras file or name of the zoo, on which to craft the attacks."
 )
@@ -193,11 +194,17 @@ def _report(out):
 
 def main(_):
     """Judge, print the table, write report.json and report.html."""
+    import zoo
+
     if FLAGS.network is None and not FLAGS.merge:
         raise ValueError(
             "Expected: --network=<run directory | .keras file | name of the zoo | .onnx file | "
             "SavedModel>"
         )
+    for name in FLAGS.attacks or ():
+        registered.check("attacks", name, ("natural", "autoattack", *registered.attacks()))
+    if FLAGS.network is not None:
+        zoo.check_source(FLAGS.network)
     start_up.prepare_frameworks()
     own_code.import_modules()
     from sharedkeras import evaluation

@@ -145,11 +145,14 @@ def export_network(
 
 def main(argv):
     """Export what the flags name."""
+    import zoo
+
     options = flags.FLAGS
     if len(argv) > 1:
         raise app.UsageError(f"Unknown arguments: {argv[1:]}")
     if not options.format or set(options.format) - set(_FORMATS):
         raise app.UsageError(f"--format must be of {list(_FORMATS)}. Received: {options.format}")
+    zoo.check_source(options.network)
     start_up.prepare_frameworks()
     own_code.import_modules()
     export_network(

@@ -83,9 +83,13 @@ _FIELDS = {
     "schedule": flags.DEFINE_string,
     "weight_decay": flags.DEFINE_float,
     "ema_decay": flags.DEFINE_float,
-    "optimizer": flags.DEFINE_string,
-    "precision": flags.DEFINE_string,
 }
+_CHOICES = {
+    "optimizer": ["sgd", "adam"],
+    "precision": ["float32", "mixed_bfloat16", "mixed_float16"],
+}
+for _name, _values in _CHOICES.items():
+    flags.DEFINE_enum(_name, None, _values, f"Overrides the recipe's {_name}.")
 for _name, _define in _FIELDS.items():
     _define(_name, None, f"Overrides the recipe's {_name}.")
 _OPTIONS = {
@@ -156,7 +160,8 @@ def _recipe():
             recipe = recipe.with_objective(FLAGS.objective)
     else:
         recipe = recipes.find(FLAGS.dataset or "mnist-mini", FLAGS.model, FLAGS.objective)
-    given = {n: getattr(FLAGS, n) for n in (*_FIELDS, "dataset", "model", "seed", "batch_size")}
+    fields = (*_FIELDS, *_CHOICES, "dataset", "model", "seed", "batch_size")
+    given = {name: getattr(FLAGS, name) for name in fields}
     changes = {name: value for name, value in given.items() if value is not None}
     for field, owner in (
         ("objective_options", "objective"),
@@ -279,6 +284,10 @@ def main(_):
         )
         registered.check("objective", FLAGS.objective, registered.objectives())
         registered.check("recipe", FLAGS.recipe, registered.recipes())
+        registered.check("attack", FLAGS.attack, registered.training_attacks())
+        registered.check("schedule", FLAGS.schedule, registered.schedules())
+        for name in FLAGS.attacks:
+            registered.check("attacks", name, ("natural", *registered.attacks()))
     start_up.prepare_frameworks()
     own_code.import_modules()
     from sharedkeras.evaluation import named_attacks

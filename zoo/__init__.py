@@ -8,7 +8,7 @@ Importing this package imports no framework: cards are read without one.
 
 import importlib
 
-from zoo.cards_index import card, names
+from zoo.cards_index import card, check_source, names
 
 # None of these bears its module's name, which would hide it once the module is imported.
 _MODULES = {
@@ -18,7 +18,7 @@ _MODULES = {
     "verify": "verification",
 }
 
-__all__ = ["card", "find", "load", "names", "publish", "verify"]
+__all__ = ["card", "check_source", "find", "load", "names", "publish", "verify"]
 
 
 def __getattr__(name):

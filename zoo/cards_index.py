@@ -54,6 +54,22 @@ def names():
     return list(cards)
 
 
+def check_source(source):
+    """Refuse what is neither a file nor a network of the zoo; no framework is needed to tell.
+
+    Args:
+        source: path or name.
+
+    Raises:
+        FileNotFoundError: listing the zoo.
+    """
+    if not pathlib.Path(source).exists() and str(source) not in names():
+        raise FileNotFoundError(
+            f"There is no such file or run directory, and no network of the zoo, which has {names()}. "
+            f"Received: network={source}"
+        )
+
+
 def card(name):
     """Return a network's card.
 

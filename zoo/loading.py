@@ -5,7 +5,7 @@ import pathlib
 
 from sharedkeras import models
 from zoo import weights_store
-from zoo.cards_index import card, names
+from zoo.cards_index import card, check_source
 
 
 def load(name, *, zoo_url=None):
@@ -69,11 +69,7 @@ def find(source, *, weights="best", trust=False):
         FileNotFoundError: if there is nothing of that name; the message lists the zoo.
         ValueError: if a file is damaged.
     """
+    check_source(source)
     if pathlib.Path(source).exists():
         return models.load_network(source, weights=weights, trust=trust)
-    if str(source) in names():
-        return load(str(source))
-    raise FileNotFoundError(
-        f"No run directory, no .keras file and no network of the zoo, which has {names()}. "
-        f"Received: network={source}"
-    )
+    return load(str(source))

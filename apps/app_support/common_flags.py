@@ -25,7 +25,7 @@ def define_judging_flags():
         "Dataset: a name, an .npz file, a folder of images by class, or a name of TensorFlow Datasets; "
         "default: the one of the run, of the zoo's card or of the export.",
     )
-    flags.DEFINE_string("norm", "linf", "Norm of the ball: linf, l2, l1; cw is in L2 always.")
+    flags.DEFINE_enum("norm", "linf", ["linf", "l2", "l1"], "Norm of the ball; cw is in L2 always.")
     flags.DEFINE_float(
         "epsilon", None, "Size of the ball; default: in Linf the paper's for the dataset."
     )

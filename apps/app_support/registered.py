@@ -31,6 +31,30 @@ def models():
     return tuple(sorted(_keys(tree, "_BUILDERS")))
 
 
+def attacks():
+    """List the names of attacks that judge; `pgd<steps>` stands for pgd1, pgd2, ..."""
+    (tree,) = _trees("evaluation", "suites", "registry.py")
+    return _keys(tree, "_ATTACKS")
+
+
+def versions():
+    """List the versions of AutoAttack."""
+    (tree,) = _trees("evaluation", "suites", "ensemble.py")
+    return _keys(tree, "_VERSIONS")
+
+
+def training_attacks():
+    """List the names of `sharedkeras.attacks.registry`, sorted."""
+    (tree,) = _trees("attacks", "registry.py")
+    return tuple(sorted(_keys(tree, "_ATTACKS")))
+
+
+def schedules():
+    """List the names of learning rates, sorted."""
+    (tree,) = _trees("training", "learning_rates.py")
+    return tuple(sorted(_keys(tree, "_SCHEDULES")))
+
+
 def recipes():
     """List the names of `sharedkeras.recipes`, sorted."""
     calls = [n for tree in _trees("recipes") for n in ast.walk(tree) if isinstance(n, ast.Call)]
@@ -44,12 +68,17 @@ def check(flag, value, known, families=()):
     Args:
         flag: str, the flag's name.
         value: str, or None where the flag is not given.
-        known: names that are registered.
+        known: names that are registered; `name<steps>` stands for a name and a number.
         families: beginnings of names of which only the library knows all.
 
     Raises:
         ValueError: naming those that are known.
     """
-    if value is not None and value not in known and not value.startswith(tuple(families)):
+    if value is None or value.startswith(tuple(families)):
+        return
+    plain = [name for name in known if "<" not in name]
+    numbered = [name.partition("<")[0] for name in known if "<" in name]
+    # Whether the number is one, the library says.
+    if value not in plain and value.rstrip("0123456789") not in numbered:
         possible = ", ".join([*known, *(f"{family}..." for family in families)])
         raise ValueError(f"Unknown {flag}; known are {possible}. Received: --{flag}={value}")

@@ -121,7 +121,7 @@ def test_train_another_objective_with_options(tmp_path):
         ("train", ["--attacks=magic"], "Unknown attack"),
         ("train", ["--objective_options=alfa=1"], "label_smoothing"),
         ("train", ["--run_dir=/nonexistent/x", "--resume"], "resume"),
-        ("evaluate", ["--network=nowhere", "--dataset=mnist-mini"], "No run directory"),
+        ("evaluate", ["--network=nowhere", "--dataset=mnist-mini"], "There is no such file"),
     ],
 )
 def test_mistakes_are_told_in_one_line_before_any_work(app, flags, words, tmp_path):

@@ -105,7 +105,7 @@ OURS = "--network=run/exports/digits.onnx"
 MISTAKES = [
     ([OURS, "--attacks=pgd20"], "pgd20: this needs gradients"),
     ([OURS, "--attacks=pgd20"], "--attacks=autoattack (its black-box part, Square)"),
-    ([OURS, "--attacks=magic"], "Possible: "),
+    ([OURS, "--attacks=cw"], "Possible: "),
     ([OURS, "--attacks=autoattack,square"], "autoattack stands alone"),
     ([OURS, "--attacks=autoattack", "--version=rand"], "--version"),
     ([OURS, "--sanity"], "--sanity"),
@@ -115,7 +115,7 @@ MISTAKES = [
     ([OURS, "--surrogate=linear.keras", "--shard=0/2"], "--shard"),
     (["--network=other.onnx"], "not written by"),
     (["--network=other.onnx", "--dataset=cifar10"], "other images"),
-    (["--network=gone.onnx", MINI], "no such ONNX file"),
+    (["--network=gone.onnx", MINI], "There is no such file"),
     (["--network=linear.keras"], "Expected: --dataset"),
     (["--network=linear.keras", MINI, "--attacks=autoattack", "--queries=3"], "--queries"),
     (["--network=linear.keras", MINI, "--attacks=pgd"], "Unknown attack"),
@@ -279,7 +279,7 @@ def test_datasets_by_images_and_classes(tmp_path):
         opening.open_network(str(tmp_path / "c.onnx"))
     with pytest.raises(ValueError, match="Unknown data set"):
         opening.open_network(str(tmp_path / "c.onnx"), dataset="svhn")
-    with pytest.raises(FileNotFoundError, match="No run directory"):
+    with pytest.raises(FileNotFoundError, match="There is no such file"):
         opening.open_network(str(tmp_path / "gone"))
 
 

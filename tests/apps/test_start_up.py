@@ -11,6 +11,10 @@ import pytest
 from app_support import registered
 
 from sharedkeras import models, objectives, recipes
+from sharedkeras.attacks import registry as training_attacks
+from sharedkeras.evaluation.suites import registry as suites_registry
+from sharedkeras.evaluation.suites.ensemble import ensemble
+from sharedkeras.training import learning_rates
 
 ROOT = pathlib.Path(__file__).parents[2]
 APPS = sorted(path.stem for path in (ROOT / "apps").glob("*.py"))
@@ -67,7 +71,18 @@ def test_help_and_unknown_flags_load_no_framework(app):
         ("train", ["--model=resnet19"], 2, "resnet18"),
         ("train", ["--recipe=magic"], 2, "quickstart"),
         ("train", ["--max_steps=0"], 1, "max_steps"),
+        ("train", ["--attack=magic"], 2, "n-fgsm"),
+        ("train", ["--attacks=natural,pgd40,magic"], 2, "apgd-t"),
+        ("train", ["--schedule=magic"], 2, "one-cycle"),
+        ("train", ["--precision=magic"], 1, "mixed_bfloat16"),
         ("evaluate", [], 2, "--network"),
+        ("evaluate", ["--network=gone.keras"], 2, "mnist-cnn-shared"),
+        ("evaluate", ["--network=mnist-cnn-shared", "--attacks=magic"], 2, "autoattack"),
+        ("evaluate", ["--network=mnist-cnn-shared", "--version=magic"], 1, "standard"),
+        ("evaluate", ["--network=mnist-cnn-shared", "--norm=l7"], 1, "linf"),
+        ("attack", ["--network=mnist-cnn-shared", "--attack=magic"], 2, "mi-fgsm"),
+        ("attack", ["--network=gone", "--attack=pgd3"], 2, "mnist-cnn-shared"),
+        ("export_model", ["--network=gone"], 2, "mnist-cnn-shared"),
         ("evaluate", ["--subset=last"], 1, "subset"),
         ("attack", ["--network=mnist-cnn-shared"], 2, "--attack"),
         ("export_model", ["--network=a", "--format=h5"], 1, "saved_model"),
@@ -82,7 +97,8 @@ def test_what_needs_no_framework_loads_none(app, flags, code, words, tmp_path):
 
 def test_a_framework_that_is_loaded_is_seen(tmp_path):
     """The checks above can fail."""
-    _, code, loaded = start("evaluate", "--network=nowhere", cwd=tmp_path)
+    (tmp_path / "text.keras").write_text("no network")
+    _, code, loaded = start("evaluate", "--network=text.keras", "--dataset=mnist", cwd=tmp_path)
     assert code == 2 and "keras" in loaded
 
 
@@ -112,6 +128,11 @@ def test_peak_memory(missing, pattern):
 
 def test_names_read_from_the_source_are_those_of_the_library():
     assert list(registered.objectives()) == objectives.names()
+    assert list(registered.training_attacks()) == training_attacks.names()
+    assert list(registered.schedules()) == learning_rates.names()
+    assert list(registered.attacks()) == suites_registry.names()
+    for version in registered.versions():
+        assert ensemble(version, norm="linf", epsilon=0.1)
     assert list(registered.recipes()) == sorted(recipes.names())
     families = {"resnet18-w<width>", "wrn-34-10", "wrn-<depth>-<width>"}
     assert set(registered.models()) == set(models.names()) - families
