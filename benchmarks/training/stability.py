@@ -1,0 +1,179 @@
+"""Measures how the shared-information objective starts on a residual network, and where it ends.
+
+A thin ResNet-18 is trained on some thousand CIFAR-10 images for a few epochs with one attack step an
+update, once for each setting and seed: starting scale of the stochastic layer, weights of the terms;
+`standard`, `gat` and `trades` beside them. A row holds the losses of the first ten
+updates, natural and PGD-10 accuracy on held-out images, and the seconds. Finished rows are kept, so that
+the same command goes on where it was stopped.
+
+    python -m benchmarks.training.stability --output=benchmarks/results/stability.json
+"""
+
+import dataclasses
+import json
+import pathlib
+import time
+
+import keras
+from absl import app, flags
+
+from sharedkeras import backend, data
+from sharedkeras.attacks import PGD
+from sharedkeras.evaluation import evaluate
+from sharedkeras.files import read_json, write_atomically
+from sharedkeras.recipes.recipe import Recipe
+from sharedkeras.training import callbacks
+from sharedkeras.training.run import prepare
+
+flags.DEFINE_string("output", None, "File of the rows, JSON; a table goes beside it.", required=True)
+flags.DEFINE_string("data_dir", None, "Directory of the data.")
+flags.DEFINE_list("settings", None, "Some of the settings; default: all.")
+flags.DEFINE_list("seeds", ["0", "1"], "Seeds.")
+flags.DEFINE_integer("images", 8000, "Training images.")
+flags.DEFINE_integer("held_out", 1000, "Images that the networks are judged on.")
+flags.DEFINE_integer("epochs", 3, "Epochs.")
+flags.DEFINE_integer("width", 16, "Width of the network.")
+FLAGS = flags.FLAGS
+
+EPSILON = 8 / 255
+JUDGE = PGD(epsilon=EPSILON, step_size=2 / 255, steps=10)
+_FIRST = 10  # Updates whose losses are kept.
+
+
+def _shared(shift=None, **options):
+    return {
+        "objective": "shared-information",
+        "objective_options": options,
+        "latent_options": {} if shift is None else {"shift": shift},
+    }
+
+
+# A shift of -2.25 is a scale of 0.1, of 0 one of 0.69, of 0.54 one of 1.
+SETTINGS = {
+    "standard": {"objective": "standard", "latent": False},
+    "gat": {"objective": "gat", "latent": False, "attack": None},
+    "trades": {"objective": "trades", "latent": False},
+    "shared, beta 0.02": _shared(beta=0.02),
+    "shared, beta 0.1": _shared(beta=0.1),
+    "shared, beta 0.5": _shared(beta=0.5),
+    "shared, beta 1": _shared(beta=1.0),
+    "shared, beta 4": _shared(beta=4.0),
+    "shared, beta 0.02, shift 0": _shared(shift=0.0, beta=0.02),
+    "shared, beta 0.1, shift 0": _shared(shift=0.0, beta=0.1),
+    "shared, beta 0.5, shift 0": _shared(shift=0.0, beta=0.5),
+    "shared, beta 1, shift 0": _shared(shift=0.0, beta=1.0),
+    "shared, beta 0.1, alpha 0.75": _shared(beta=0.1, alpha=0.75),
+    "shared, beta 0.1, alpha 1": _shared(beta=0.1, alpha=1.0),
+    "shared, beta 0.1, lambda 0": _shared(beta=0.1, lam=0.0),
+    "shared, beta 0.1, lambda 0.1": _shared(beta=0.1, lam=0.1),
+}
+
+
+class First(keras.callbacks.Callback):
+    """Keeps the losses of the first updates."""
+
+    def __init__(self):
+        super().__init__()
+        self.losses = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Keep one loss, of this batch alone."""
+        if len(self.losses) < _FIRST:
+            # Keras logs the mean since the epoch began.
+            done = len(self.losses)
+            self.losses.append(float(logs["loss"]) * (done + 1) - sum(self.losses))
+
+
+def recipe(setting, seed):
+    """Return the recipe of a setting."""
+    common = {
+        "name": "stability",
+        "source": "benchmarks/training/stability.py",
+        "dataset": "cifar10",
+        "model": f"resnet18-w{FLAGS.width}",
+        "epsilon": EPSILON,
+        "attack": "n-fgsm",
+        "epochs": FLAGS.epochs,
+        "schedule": "one-cycle",
+        "schedule_options": {"rise": 0.3},
+        "augment": True,
+        "seed": seed,
+    }
+    return Recipe(**{**common, **SETTINGS[setting]})
+
+
+def run(setting, seed, train, held_out):
+    """Train once and return a row."""
+    began = time.perf_counter()
+    recipe_ = recipe(setting, seed)
+    x, y = train.x[: FLAGS.images], train.y[: FLAGS.images]
+    batches = data.Batches(x, y, recipe_.batch_size, seed=seed, drop_remainder=True)
+    trainer = prepare(recipe_, steps_per_epoch=len(batches))
+    first = First()
+    history = trainer.fit(
+        batches,
+        epochs=recipe_.epochs,
+        callbacks=[callbacks.EpochState(batches), first],
+        shuffle=False,
+        verbose=0,
+    ).history
+    seconds = time.perf_counter() - began
+    report = evaluate(
+        trainer.judged, held_out.x, held_out.y, {"pgd10": JUDGE}, checks=False, verbose=False
+    )
+    return {
+        "setting": setting,
+        "seed": seed,
+        "natural": report.clean,
+        "pgd10": report.robust,
+        "first_losses": first.losses,
+        "terms": history,
+        "seconds": seconds,
+        "recipe": dataclasses.asdict(recipe_),
+        "backend": backend.version(),
+    }
+
+
+def table(rows):
+    """Return the rows as a Markdown table."""
+    head = ("setting", "seed", "first loss", "largest of ten", "natural %", "PGD-10 %", "SKL", "seconds")
+    lines = [head, ("---",) * len(head)]
+    for row in rows:
+        divergence = row["terms"].get("skl")
+        lines.append(
+            (
+                row["setting"],
+                str(row["seed"]),
+                f"{row['first_losses'][0]:.2f}",
+                f"{max(row['first_losses']):.2f}",
+                f"{100 * row['natural']:.1f}",
+                f"{100 * row['pgd10']:.1f}",
+                f"{divergence[-1]:.2f}" if divergence else "",
+                f"{row['seconds']:.0f}",
+            )
+        )
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main(_):
+    """Train what is not done yet, and write rows and table after each run."""
+    output = pathlib.Path(FLAGS.output)
+    rows = []
+    if output.exists():
+        rows = read_json(output, what="the rows of this benchmark", entries={"rows": list})["rows"]
+    source = {"data_dir": FLAGS.data_dir, "validation_size": FLAGS.held_out}
+    train = data.load("cifar10", "train", **source)
+    held_out = data.load("cifar10", "validation", **source)
+    done = {(row["setting"], row["seed"]) for row in rows}
+    for seed in map(int, FLAGS.seeds):
+        for setting in FLAGS.settings or SETTINGS:
+            if (setting, seed) in done:
+                continue
+            rows.append(run(setting, seed, train, held_out))
+            write_atomically(output, json.dumps({"rows": rows}, indent=1) + "\n")
+            write_atomically(output.with_suffix(".md"), table(rows) + "\n")
+            print(table(rows[-1:]).splitlines()[-1], flush=True)
+
+
+if __name__ == "__main__":
+    app.run(main)
