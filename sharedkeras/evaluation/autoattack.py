@@ -12,6 +12,7 @@ from sharedkeras.attacks import Attack, AttackResult
 from sharedkeras.attacks.apgd.apgd import effective_loss
 from sharedkeras.attacks.attack import check_attacks
 from sharedkeras.evaluation.checks.radius import check_radius
+from sharedkeras.evaluation.judging.inputs import arrays
 from sharedkeras.evaluation.judging.judge import judge
 from sharedkeras.evaluation.judging.options import Options
 from sharedkeras.evaluation.report.finding import Finding
@@ -24,7 +25,7 @@ _LOSSES = {"dlr-targeted": "targeted DLR (needs 4 classes)", "dlr": "DLR (needs 
 def autoattack(
     network,
     x,
-    y,
+    y=None,
     *,
     norm="linf",
     epsilon=8 / 255,
@@ -48,8 +49,9 @@ def autoattack(
 
     Args:
         network: `keras.Model` from images in [0, 1] to logits, ours or not.
-        x: `(n, H, W, C)` float32 images in [0, 1].
-        y: `(n,)` integer labels.
+        x: `(n, H, W, C)` float32 images in [0, 1]; or a `tf.data.Dataset`, a `PyDataset` or
+            other batches `(x, y)`, as `data.from_dataset` reads them.
+        y: `(n,)` integer labels; None with batches.
         norm: "linf", "l2" or "l1".
         epsilon: float at least 0; with 0 the robust accuracy is the clean one.
         version: "standard", "plus", "rand", "paper", "quick" or "custom"; see `ensemble`.
@@ -75,6 +77,7 @@ def autoattack(
     Reference: F. Croce, M. Hein, "Reliable evaluation of adversarial robustness with an ensemble of
         diverse parameter-free attacks", 2020.
     """
+    x, y = arrays(x, y)
     if (version == "custom") != (attacks is not None):
         raise ValueError(
             "`attacks` goes with version='custom', and only with it. "

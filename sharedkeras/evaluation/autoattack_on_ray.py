@@ -25,6 +25,7 @@ from rich.progress import (
 from sharedkeras.arguments import need_count, need_positive
 from sharedkeras.data import check_images, check_labels
 from sharedkeras.evaluation.autoattack import autoattack
+from sharedkeras.evaluation.judging.inputs import arrays
 from sharedkeras.evaluation.merge import merge
 from sharedkeras.files import save_network
 from sharedkeras.models import FrozenClassifier
@@ -35,7 +36,7 @@ _CANCEL_SECONDS = 15.0  # Ray itself takes 5 s before it kills a worker that doe
 def autoattack_on_ray(
     network,
     x,
-    y,
+    y=None,
     *,
     shards,
     retries=3,
@@ -59,8 +60,9 @@ def autoattack_on_ray(
     Args:
         network: `keras.Model` from images in [0, 1] to logits; for black-box attacks a callable on
             arrays that can be pickled.
-        x: `(n, H, W, C)` float32 images in [0, 1].
-        y: `(n,)` integer labels.
+        x: `(n, H, W, C)` float32 images in [0, 1]; or a `tf.data.Dataset`, a `PyDataset` or
+            other batches `(x, y)`, as `data.from_dataset` reads them.
+        y: `(n,)` integer labels; None with batches.
         shards: int, number of slices, at most n.
         retries: int, how often a slice is begun again after the loss of its worker. Workers that were
             stopped for lack of memory follow Ray's own setting, `RAY_task_oom_retries`.
@@ -79,6 +81,7 @@ def autoattack_on_ray(
         TypeError, ValueError: if an argument is not what it must be, or as `autoattack` does.
         RuntimeError: if a slice has lost its worker once more than `retries` allows.
     """
+    x, y = arrays(x, y)
     ray = _import_ray()
     need_count(shards=shards)
     need_count(least=0, retries=retries)

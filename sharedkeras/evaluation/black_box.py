@@ -8,7 +8,7 @@ from sharedkeras.evaluation.checks.upper_bound import bounded_above
 def black_box(
     network,
     x,
-    y,
+    y=None,
     *,
     norm="linf",
     epsilon=8 / 255,
@@ -31,8 +31,9 @@ def black_box(
     Args:
         network: callable from `(batch, H, W, C)` NumPy images in [0, 1] to `(batch, K)` logits, such as
             `export.load_onnx` gives; a `keras.Model` as well.
-        x: `(n, H, W, C)` float32 images in [0, 1].
-        y: `(n,)` integer labels.
+        x: `(n, H, W, C)` float32 images in [0, 1]; or a `tf.data.Dataset`, a `PyDataset` or
+            other batches `(x, y)`, as `data.from_dataset` reads them.
+        y: `(n,)` integer labels; None with batches.
         norm: "linf" or "l2".
         epsilon: float at least 0; with 0 the robust accuracy is the clean one.
         queries: int, at least 1, forward passes for each image; AutoAttack's number by default.

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from sharedkeras.attacks import Attack
 from sharedkeras.attacks import attack as attack_base
 from sharedkeras.evaluation.checks.upper_bound import bounded_above
+from sharedkeras.evaluation.judging.inputs import arrays
 from sharedkeras.evaluation.judging.judge import judge
 from sharedkeras.evaluation.judging.options import Options
 
@@ -34,8 +35,9 @@ def craft(
 
     Args:
         network: `keras.Model`; for black-box attacks also a callable on NumPy arrays.
-        x: `(n, H, W, C)` float32 images in [0, 1].
-        y: `(n,)` integer labels.
+        x: `(n, H, W, C)` float32 images in [0, 1]; or a `tf.data.Dataset`, a `PyDataset` or
+            other batches `(x, y)`, as `data.from_dataset` reads them.
+        y: `(n,)` integer labels; None with batches.
         attack: an attack of `sharedkeras.attacks`.
         name: str, what the report calls it.
         batch_size: int, the most examples attacked at once.
@@ -55,6 +57,7 @@ def craft(
     Raises:
         ValueError: if the images, labels, the attack or the network's output are not what they must be.
     """
+    x, y = arrays(x, y)
     attack_base.check_attacks({name: attack})
     used = _ToItsEnd(attack, attack.norm, attack.epsilon) if attack.seeks_nearest else attack
     options = Options(

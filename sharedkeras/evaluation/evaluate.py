@@ -1,6 +1,7 @@
 """Accuracy under attacks, each on its own."""
 
 from sharedkeras.attacks.attack import check_attacks
+from sharedkeras.evaluation.judging.inputs import arrays
 from sharedkeras.evaluation.judging.judge import judge
 from sharedkeras.evaluation.judging.options import Options
 from sharedkeras.evaluation.report.finding import Finding
@@ -34,8 +35,9 @@ def evaluate(
     Args:
         network: `keras.Model` (ours or not) from images in [0, 1] to logits; for black-box attacks also
             a callable on NumPy arrays.
-        x: `(n, H, W, C)` float32 images in [0, 1].
-        y: `(n,)` integer labels.
+        x: `(n, H, W, C)` float32 images in [0, 1]; or a `tf.data.Dataset`, a `PyDataset` or
+            other batches `(x, y)`, as `data.from_dataset` reads them.
+        y: `(n,)` integer labels; None with batches.
         attacks: dict from name to attack, such as `{"pgd20": PGD(...)}`.
         batch_size: int, the most examples attacked at once; verdicts do not depend on it.
         seed: int; all draws follow from it and the examples' numbers.
@@ -54,6 +56,7 @@ def evaluate(
     Raises:
         ValueError: if the images, labels, attacks or the network's output are not what they must be.
     """
+    x, y = arrays(x, y)
     check_attacks(attacks)
     weak = checks and not any(attack.role == "adaptive" for attack in attacks.values())
     options = Options(

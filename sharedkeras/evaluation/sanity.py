@@ -14,6 +14,7 @@ from sharedkeras.attacks.verdict import is_wrong, select, success_and_distance
 from sharedkeras.evaluation.checks.after import CODES, after, refreshed
 from sharedkeras.evaluation.checks.before import before
 from sharedkeras.evaluation.checks.gradient_counts import EXAMPLES
+from sharedkeras.evaluation.judging.inputs import arrays
 from sharedkeras.evaluation.judging.judge import judge
 from sharedkeras.evaluation.judging.options import Options
 from sharedkeras.evaluation.report.finding import Finding
@@ -43,8 +44,9 @@ def check(network, x, y, *, norm="linf", epsilon=8 / 255, batch_size=64, seed=0,
 
     Args:
         network: `keras.Model` or callable on NumPy arrays, from images in [0, 1] to logits.
-        x: `(n, H, W, C)` float images in [0, 1]; the first 64 are looked at.
-        y: `(n,)` integer labels.
+        x: `(n, H, W, C)` float images in [0, 1], of which the first 64 are looked at; or batches, as of
+            `evaluate`.
+        y: `(n,)` integer labels; None with batches.
         norm: "linf", "l2" or "l1".
         epsilon: float above 0.
         batch_size: int, the most images at once.
@@ -61,6 +63,7 @@ def check(network, x, y, *, norm="linf", epsilon=8 / 255, batch_size=64, seed=0,
     """
     norms.get(norm)
     need_positive(epsilon=epsilon)
+    x, y = arrays(x, y)
     x, y = x[:EXAMPLES], y[:EXAMPLES]
     classifier = as_classifier(network, select)
     attacks = {"noise": _Noise(norm=norm, epsilon=epsilon)}
@@ -163,8 +166,9 @@ def with_sanity(report, network, x, y, *, norm="linf", epsilon=8 / 255, batch_si
     Args:
         report: `Report` of the same network.
         network: `keras.Model`.
-        x: `(n, H, W, C)` float images in [0, 1]; the first 64 are looked at.
-        y: `(n,)` integer labels.
+        x: `(n, H, W, C)` float images in [0, 1], of which the first 64 are looked at; or batches, as of
+            `evaluate`.
+        y: `(n,)` integer labels; None with batches.
         norm: "linf", "l2" or "l1".
         epsilon: float above 0.
         batch_size: int, the most images at once.
@@ -178,6 +182,7 @@ def with_sanity(report, network, x, y, *, norm="linf", epsilon=8 / 255, batch_si
         ValueError: if the images, the labels, the norm or epsilon are not what they must be.
     """
     started = time.perf_counter()
+    x, y = arrays(x, y)
     found = check(
         network,
         x,

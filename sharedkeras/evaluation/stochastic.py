@@ -9,6 +9,7 @@ from sharedkeras.data import check_images, check_labels
 from sharedkeras.evaluation.autoattack import autoattack
 from sharedkeras.evaluation.checks.after import refreshed
 from sharedkeras.evaluation.judging.candidates import Candidates, Sampler
+from sharedkeras.evaluation.judging.inputs import arrays
 from sharedkeras.evaluation.judging.progress import Progress
 from sharedkeras.evaluation.judging.provenance import versions, weights_digest
 from sharedkeras.evaluation.report.finding import Finding
@@ -23,7 +24,7 @@ _TRANSFER = "transfer-mean"
 def stochastic(
     network,
     x,
-    y,
+    y=None,
     *,
     norm="linf",
     epsilon=8 / 255,
@@ -59,8 +60,9 @@ def stochastic(
     Args:
         network: `keras.Model` (or `FrozenClassifier`) with random layers that are active at inference,
             such as `GaussianStochastic(..., sample_at_inference=True)`.
-        x: `(n, H, W, C)` float32 images in [0, 1].
-        y: `(n,)` integer labels.
+        x: `(n, H, W, C)` float32 images in [0, 1]; or a `tf.data.Dataset`, a `PyDataset` or
+            other batches `(x, y)`, as `data.from_dataset` reads them.
+        y: `(n,)` integer labels; None with batches.
         norm: "linf", "l2" or "l1".
         epsilon: float above 0.
         version: "rand" (APGD-CE and APGD-DLR on the mean of 20 draws), any other version of
@@ -94,6 +96,7 @@ def stochastic(
     Reference: A. Athalye et al., "Obfuscated gradients give a false sense of security", 2018; F. Croce
         et al., "Evaluating the adversarial robustness of adaptive test-time defenses", 2022.
     """
+    x, y = arrays(x, y)
     need_count(_LEAST_SAMPLES, samples=samples)
     need_count(batch_size=batch_size)
     need_positive(epsilon=epsilon)

@@ -9,6 +9,7 @@ from sharedkeras.attacks import Attack, AttackResult
 from sharedkeras.attacks import attack as attack_base
 from sharedkeras.attacks.verdict import is_wrong, success_and_distance
 from sharedkeras.evaluation.judging.identity import UnknownIdentity, describe
+from sharedkeras.evaluation.judging.inputs import arrays
 from sharedkeras.evaluation.judging.judge import judge
 from sharedkeras.evaluation.judging.options import Options
 from sharedkeras.evaluation.judging.provenance import computes
@@ -51,8 +52,9 @@ def transfer(
         network: the target: `keras.Model`, `FrozenClassifier`, or a callable on NumPy arrays.
         surrogate: `keras.Model` or `FrozenClassifier` of the same images and classes; for black-box
             attacks also a callable on NumPy arrays.
-        x: `(n, H, W, C)` float32 images in [0, 1].
-        y: `(n,)` integer labels.
+        x: `(n, H, W, C)` float32 images in [0, 1]; or a `tf.data.Dataset`, a `PyDataset` or
+            other batches `(x, y)`, as `data.from_dataset` reads them.
+        y: `(n,)` integer labels; None with batches.
         attacks: dict from name to attack, such as `{"pgd20": PGD(...)}`.
         batch_size: int, the most examples attacked at once.
         seed: int; all draws follow from it and the examples' numbers.
@@ -76,6 +78,7 @@ def transfer(
     Reference: N. Papernot et al., "Practical black-box attacks against machine learning", 2017; X. Yu
         et al., "Improving Adversarial Robustness by Learning Shared Information", 2022, Table 6.
     """
+    x, y = arrays(x, y)
     target, source = as_classifier(network, select), as_classifier(surrogate)
     _check_alike(target, source)
     attack_base.check_attacks(attacks, source)

@@ -3,9 +3,11 @@
 import keras
 import numpy as np
 import pytest
+from keras import layers
 from PIL import Image
 
-from sharedkeras import data
+from sharedkeras import data, evaluation
+from sharedkeras.attacks import FGSM
 
 RNG = np.random.default_rng(0)
 CLASSES = {"cat": 0, "dog": 1, "eel": 2}
@@ -295,6 +297,26 @@ def test_batches_become_arrays(kind):
     np.testing.assert_array_equal(x, X)
     np.testing.assert_array_equal(y, Y)
     assert (x.dtype, y.dtype, names) == (np.float32, np.int32, ("0", "1", "2"))
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_batches_are_judged_as_their_arrays(kind):
+    network = keras.Sequential([keras.Input(X.shape[1:]), layers.Flatten(), layers.Dense(3)])
+    settings = {"epsilon": 0.1, "verbose": False}
+    attacks = {"fgsm": FGSM(epsilon=0.1)}
+    judged = [
+        evaluation.evaluate(network, x, y, attacks, checks=False)
+        for x, y in ((X, Y), (SOURCES[kind](), None))
+    ]
+    judged += [
+        evaluation.autoattack(network, *given, version="custom", attacks=attacks, **settings)
+        for given in ((X, Y), (SOURCES[kind](),))
+    ]
+    for one, other in (judged[:2], judged[2:]):
+        assert {k: list(v) for k, v in one.flags.items()} == {k: list(v) for k, v in other.flags.items()}
+        np.testing.assert_array_equal(one.indices, other.indices)
+    with pytest.raises(ValueError, match="y=None"):
+        evaluation.autoattack(network, X, **settings)
 
 
 ENDLESS = {

@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 
 from sharedkeras.attacks.batching.padding import pad
-from sharedkeras.data import check_images, check_labels, with_channels
+from sharedkeras.data import check_images, check_labels, from_dataset, with_channels
 
 _PROBES = 32
 
@@ -27,6 +27,28 @@ class Examples(NamedTuple):
     def take(self, rows):
         """Return the examples of some rows."""
         return Examples(self.x[rows], self.y[rows], self.index[rows])
+
+
+def arrays(x, y):
+    """Return images and labels as they are, or those of a pipeline read into memory.
+
+    Args:
+        x: images; or, where there are no labels beside, what `data.from_dataset` reads.
+        y: labels, or None.
+
+    Returns:
+        `(x, y)`.
+
+    Raises:
+        TypeError, ValueError: as of `data.from_dataset`; arrays of images need labels.
+    """
+    if y is not None:
+        return x, y
+    if hasattr(x, "shape"):
+        raise ValueError(
+            f"`y` must hold the images' labels. Received: y=None with x of shape {tuple(x.shape)}"
+        )
+    return from_dataset(x)[:2]
 
 
 def checked_examples(classifier, x, y, index):
