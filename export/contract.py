@@ -1,17 +1,18 @@
 """What an exported file says about itself and asks of its images."""
 
 import dataclasses
+import hashlib
 import json
 import re
 
 import numpy as np
 
 FORMAT = "sharedkeras export"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 INPUT = "images"
 OUTPUTS = ("logits", "probabilities")
 DIGEST = "digest"
-"""Key of the SHA-256 of all but the metadata, which ties it to the weights."""
+"""Key of the SHA-256 that ties the metadata to the weights, and so to itself."""
 
 _CHANNELS = {1: "grey", 3: "RGB"}
 _PLAIN_KEYS = ("format", "name", DIGEST)
@@ -129,22 +130,23 @@ class Contract:
         """
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise ValueError(
-                "The file was not written by `export.onnx` or `export.saved_model`. "
+                "The file was not written by `export.onnx` or `export.saved_model`, and must be. "
                 f"Received: path={str(source)!r}"
             )
         version = values.get("format_version")
         if type(version) is int and version != FORMAT_VERSION:
             age = "newer" if version > FORMAT_VERSION else "older"
             raise ValueError(
-                f"The file has format version {version}, {age} than this package, which reads "
-                f"{FORMAT_VERSION}. Received: path={str(source)!r}"
+                f"The file must have format version {FORMAT_VERSION}, which this package reads; it has "
+                f"{version}, which is {age}. Received: path={str(source)!r}"
             )
         try:
             return cls._checked(values)
         except (KeyError, TypeError, IndexError, ValueError) as error:
-            reason = f"{error} is missing" if isinstance(error, KeyError) else error
+            reason = f"{error} must be there" if isinstance(error, KeyError) else error
             raise ValueError(
-                f"The metadata of the file is damaged: {reason}. Received: path={str(source)!r}"
+                f"The metadata must be what the export wrote, and it is damaged: {reason}. "
+                f"Received: path={str(source)!r}"
             ) from error
 
     @classmethod
@@ -172,6 +174,20 @@ class Contract:
         if not re.fullmatch("[0-9a-f]{64}", values[DIGEST]):
             raise ValueError(f"`{DIGEST}` must be a SHA-256, not {values[DIGEST]!r:.80}")
         return found
+
+
+def tied(digest, metadata):
+    """Return the SHA-256 of a file together with what is said of it.
+
+    Args:
+        digest: str, of the file without its metadata.
+        metadata: dict of `Contract.to_dict`; its own entry `digest` does not count.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    told = json.dumps({k: v for k, v in metadata.items() if k != DIGEST}, sort_keys=True)
+    return hashlib.sha256(f"{digest}\0{told}".encode()).hexdigest()
 
 
 def to_properties(values):
@@ -224,7 +240,7 @@ def parse_json(text, source):
         return json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise ValueError(
-            f"The metadata of the file is no JSON: {error}. Received: path={str(source)!r}"
+            f"The metadata of the file must be JSON: {error}. Received: path={str(source)!r}"
         ) from error
 
 

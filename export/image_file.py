@@ -42,14 +42,24 @@ def read_image(path, input_shape):
     """
     channels = input_shape[-1]
     if channels not in _MODES:
-        raise ValueError(f"The network takes neither grey nor RGB images. Received: {channels} channels")
+        raise ValueError(
+            "The network takes neither grey nor RGB images; expected 1 or 3 channels. "
+            f"Received: {channels} channels"
+        )
     path = pathlib.Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"There is no such image. Received: path={str(path)!r}")
+        raise FileNotFoundError(
+            f"There is no such image; expected the path of one. Received: path={str(path)!r}"
+        )
     try:
         return _read(path, *input_shape)
     except Exception as error:  # Pillow's readers raise whatever a damaged file makes them.
-        raise ValueError(f"{error}. Received: path={str(path)!r}") from error
+        height, width, _ = input_shape
+        kind = "grey" if channels == 1 else "RGB"
+        raise ValueError(
+            f"Expected a whole {kind} image of {width} x {height} pixels. {error}. "
+            f"Received: path={str(path)!r}"
+        ) from error
 
 
 def _read(path, height, width, channels):

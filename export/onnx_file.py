@@ -21,6 +21,8 @@ _LARGEST_WINDOW = 2**13
 _MOST_SHAPE_NUMBERS = 16
 _METADATA, _GRAPH, _FUNCTIONS, _TRAINING = 14, 7, 25, 20
 _EXTERNAL = 1
+UNREADABLE = "The ONNX file cannot be read; expected a whole one of known operators"
+"""How every message on a damaged file begins."""
 
 
 class _Tensor(NamedTuple):
@@ -49,7 +51,7 @@ def check_onnx_file(path, *, trust=False):
         return sorted(_Check(path, len(data), trust).model(data))
     except (IndexError, UnicodeDecodeError) as error:
         raise ValueError(
-            f"The ONNX file cannot be read: {error or 'it ends too early'}. Received: path={str(path)!r}"
+            f"{UNREADABLE}: {error or 'it ends too early'}. Received: path={str(path)!r}"
         ) from error
     except ValueError as error:
         raise ValueError(f"{error}. Received: path={str(path)!r}") from error
@@ -90,7 +92,7 @@ class _Check:
                     "`trust=True` for a file of known origin"
                 )
         if graphs != 1:
-            raise ValueError(f"The ONNX file cannot be read: it holds {graphs} graphs instead of one")
+            raise ValueError(f"{UNREADABLE}: it holds {graphs} graphs instead of one")
         return self.files
 
     def graph(self, data):
@@ -172,7 +174,9 @@ class _Check:
                 "file is expected"
             )
         if not file.is_file():
-            raise ValueError(f"The weights {tensor.name!r} lie in {location!r}, which is missing")
+            raise ValueError(
+                f"The weights {tensor.name!r} lie in {location!r}, which must be there and is missing"
+            )
         try:
             offset, length = (int(tensor.external.get(k) or 0) for k in ("offset", "length"))
         except ValueError:
@@ -253,7 +257,7 @@ def _tensor(data):
 def _messages(data, what):
     """Yield number and bytes of the fields that are messages or text, and leave numbers out."""
     if isinstance(data, int):
-        raise ValueError(f"The ONNX file cannot be read: a number stands where {what} is expected")
+        raise ValueError(f"{UNREADABLE}: a number stands where {what} is expected")
     for number, value in _fields(data):
         if not isinstance(value, int):
             yield number, value
@@ -261,7 +265,7 @@ def _messages(data, what):
 
 def _need_bytes(value):
     if isinstance(value, int):
-        raise ValueError("The ONNX file cannot be read: a number stands where text is expected")
+        raise ValueError(f"{UNREADABLE}: a number stands where text is expected")
     return value
 
 
@@ -299,9 +303,9 @@ def _fields(data):
             size, place = _varint(data, place)
             value, place = data[place : place + size], place + size
         else:
-            raise ValueError(f"The ONNX file cannot be read: there is no kind {wire} of field")
+            raise ValueError(f"{UNREADABLE}: there is no kind {wire} of field")
         if place > len(data) or number == 0:
-            raise ValueError("The ONNX file cannot be read: it ends too early")
+            raise ValueError(f"{UNREADABLE}: it ends too early")
         yield number, value
 
 
@@ -313,4 +317,4 @@ def _varint(data, place):
         value |= (byte & 127) << shift
         if byte < 128:
             return value & (2**64 - 1), place
-    raise ValueError("The ONNX file cannot be read: a number does not end")
+    raise ValueError(f"{UNREADABLE}: a number does not end")

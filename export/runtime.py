@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from export.contract import DIGEST, INPUT, OUTPUTS, Contract, from_properties, parse_json
-from export.onnx_file import check_onnx_file, digest_of
+from export.contract import DIGEST, INPUT, OUTPUTS, Contract, from_properties, parse_json, tied
+from export.onnx_file import UNREADABLE, check_onnx_file, digest_of
 from export.requirements import require
 from export.saved_model_file import check_saved_model
 from export.softmax import softmax
@@ -44,8 +44,8 @@ class _Served:
         if not metadata and input_shape is None:
             raise ValueError(
                 "The file was not written by `export.onnx` or `export.saved_model`, so that it does not "
-                "tell the shape of its images; give `input_shape`, which applications take from "
-                f"--dataset. Received: path={str(path)!r}"
+                "tell the shape of its images; `input_shape` must be given, which applications take "
+                f"from --dataset. Received: path={str(path)!r}"
             )
         if not metadata:
             input_shape = tuple(input_shape)
@@ -70,10 +70,11 @@ class _Served:
 
     def _check_contract(self):
         """Check that the metadata is that of this file."""
-        if self._digest() != self.metadata[DIGEST]:
+        if tied(self._digest(), self.metadata) != self.metadata[DIGEST]:
             raise ValueError(
-                "The file was changed after its metadata was written, which so may be that of other "
-                f"weights; export the network again. Received: path={str(self.path)!r}"
+                "The file must be as it was exported, and it was changed after its metadata was written "
+                "or with it, which so may be that of other weights; export the network again. "
+                f"Received: path={str(self.path)!r}"
             )
         k = self.contract.num_classes
         wanted = [(INPUT, self.input_shape, "float32"), *((name, (k,), "float32") for name in OUTPUTS)]
@@ -88,7 +89,8 @@ class _Served:
                 f"{name} {dtype} (batch, {str(sizes)[1:-1]})" for name, sizes, dtype in wanted
             )
             raise ValueError(
-                f"The metadata promises the tensors {told}; the file has {', '.join(map(str, found))}. "
+                f"The file must have the tensors that its metadata promises, {told}; it has "
+                f"{', '.join(map(str, found))}. "
                 f"Received: path={str(self.path)!r}"
             )
 
@@ -304,7 +306,9 @@ class Runtime(_Served):
         import onnxruntime  # Late: the SavedModel's side of this module does without.
 
         if not pathlib.Path(path).is_file():
-            raise FileNotFoundError(f"There is no such ONNX file. Received: path={str(path)!r}")
+            raise FileNotFoundError(
+                f"There is no such ONNX file; expected the path of one. Received: path={str(path)!r}"
+            )
         self._external = check_onnx_file(pathlib.Path(path), trust=trust)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # Errors; its warnings speak of optimisations not made.
@@ -315,9 +319,7 @@ class Runtime(_Served):
                 str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # It has a class of its own for each way a file can be wrong.
-            raise ValueError(
-                f"The ONNX file cannot be read: {error}. Received: path={str(path)!r}"
-            ) from error
+            raise ValueError(f"{UNREADABLE}: {error}. Received: path={str(path)!r}") from error
         properties = self._session.get_modelmeta().custom_metadata_map
         super().__init__(path, from_properties(properties, path), batch_size, input_shape)
 
@@ -359,7 +361,9 @@ class SavedModelRuntime(_Served):
     def __init__(self, path, *, batch_size=256, input_shape=None, trust=False):
         path = pathlib.Path(path)
         if not (path / "saved_model.pb").is_file():
-            raise FileNotFoundError(f"There is no SavedModel. Received: path={str(path)!r}")
+            raise FileNotFoundError(
+                f"There is no SavedModel; expected the directory of one. Received: path={str(path)!r}"
+            )
         values = _read_metadata(path / METADATA_FILE)
         require("tensorflow", "Loading a SavedModel")
         if not trust:
@@ -373,7 +377,8 @@ class SavedModelRuntime(_Served):
                 self._served = self._loaded.signatures["serving_default"]
             except Exception as error:  # TensorFlow raises whatever a damaged graph makes it.
                 raise ValueError(
-                    f"The SavedModel cannot be read: {error}. Received: path={str(path)!r}"
+                    f"The SavedModel cannot be read; expected a whole one: {error}. "
+                    f"Received: path={str(path)!r}"
                 ) from error
         super().__init__(path, values, batch_size, input_shape)
 

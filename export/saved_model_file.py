@@ -104,10 +104,12 @@ def check_saved_model(path):
         model.ParseFromString((path / "saved_model.pb").read_bytes())
     except (DecodeError, RecursionError) as error:
         raise ValueError(
-            f"The SavedModel cannot be read: {error}. Received: path={str(path)!r}"
+            f"The SavedModel cannot be read; expected a whole one: {error}. Received: path={str(path)!r}"
         ) from error
     if not model.meta_graphs:
-        raise ValueError(f"The SavedModel holds no graph. Received: path={str(path)!r}")
+        raise ValueError(
+            f"The SavedModel must hold a graph, and holds none. Received: path={str(path)!r}"
+        )
     for graph in model.meta_graphs:
         if not graph.HasField("object_graph_def"):
             raise ValueError(

@@ -11,7 +11,7 @@ import tensorflow as tf
 from absl import logging as absl_logging
 from tensorflow.core.protobuf import saved_model_pb2
 
-from export.contract import DIGEST, INPUT, OUTPUTS, to_properties
+from export.contract import DIGEST, INPUT, OUTPUTS, tied, to_properties
 from export.onnx_file import digest_of
 from export.runtime import METADATA_FILE, saved_model_digest
 from export.signature import forward
@@ -89,7 +89,7 @@ def _write_saved_model(concrete, path, metadata, layers):
         check_tensorflow(graph.graph_def, layers, allow_state=True)
     target = path / METADATA_FILE
     target.parent.mkdir()
-    metadata = {**metadata, DIGEST: saved_model_digest(path)}
+    metadata = {**metadata, DIGEST: tied(saved_model_digest(path), metadata)}
     target.write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
 
 
@@ -142,7 +142,8 @@ def _write_onnx(concrete, path, metadata, layers, opset):
         "onnx": onnx.__version__,
         "opset": opset,
     }
-    metadata = {**metadata, "versions": versions, DIGEST: digest_of(model.SerializeToString())}
+    metadata = {**metadata, "versions": versions}
+    metadata[DIGEST] = tied(digest_of(model.SerializeToString()), metadata)
     onnx.helper.set_model_props(model, to_properties(metadata))
     try:
         onnx.checker.check_model(model, full_check=True)

@@ -264,18 +264,20 @@ def change(path, key, text):
     [
         ("digest", "0" * 64, "changed after its metadata"),
         ("digest", "short", "SHA-256"),
-        ("class_names", "abc", "no JSON"),
+        ("class_names", "abc", "must be JSON"),
         ("class_names", '"abc"', "list of texts"),
         ("class_names", '["a"]', "one name for each"),
-        ("format_version", '"2"', "format_version"),
-        ("input", "{}", "'shape' is missing"),
+        ("format_version", '"3"', "format_version"),
+        ("input", "{}", "'shape' must be there"),
         ("outputs", "[]", "damaged"),
         (
             "outputs",
             json.dumps([{"name": n, "shape": ["batch", 7]} for n in ("logits", "probabilities")]),
-            "promises the tensors",
+            "changed after its metadata",
         ),
         ("versions", "null", "versions"),
+        ("versions", '{"keras": "9"}', "changed after its metadata"),
+        ("class_names", json.dumps([f"another {i}" for i in range(10)]), "changed after its metadata"),
     ],
 )
 def test_metadata_must_fit(key, text, message, tmp_path):

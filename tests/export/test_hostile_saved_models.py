@@ -232,9 +232,9 @@ def exported(tmp_path_factory):
 METADATA = {
     "no input": (lambda m: m.pop("input"), "'input' is missing"),
     "no digest": (lambda m: m.pop("digest"), "'digest' is missing"),
-    "version as text": (lambda m: m.update(format_version="2"), "format_version"),
+    "version as text": (lambda m: m.update(format_version="3"), "format_version"),
     "version as truth": (lambda m: m.update(format_version=True), "format_version"),
-    "older": (lambda m: m.update(format_version=1), "older than this package"),
+    "older": (lambda m: m.update(format_version=1), "which is older"),
     "classes without names": (lambda m: m.update(class_names=["a"]), "one name for each"),
     "text for names": (lambda m: m.update(class_names="abc"), "list of texts"),
     "numbers for names": (lambda m: m.update(class_names=[1, 2, 3]), "list of texts"),

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.contract import DIGEST, INPUT, OUTPUTS, Contract, to_properties
+from export.contract import DIGEST, INPUT, OUTPUTS, Contract, tied, to_properties
 from export.onnx_file import digest_of
 
 
@@ -76,15 +76,15 @@ def write_export(path, shape, *, class_names=None, classes=10, name="linear"):
     inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", *shape])]
     outputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", classes]) for n in OUTPUTS]
     names = None if class_names is None else tuple(class_names)
-    properties = to_properties(Contract(name, tuple(shape), classes, names).to_dict())
-    _save(path, nodes, inputs, outputs, [numpy_helper.from_array(matrix, "matrix")], properties)
+    told = Contract(name, tuple(shape), classes, names).to_dict()
+    _save(path, nodes, inputs, outputs, [numpy_helper.from_array(matrix, "matrix")], told)
 
 
-def _save(path, nodes, inputs, outputs, constants, properties=None):
+def _save(path, nodes, inputs, outputs, constants, told=None):
     graph = helper.make_graph(nodes, "classifier", inputs, outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    if properties:
-        properties[DIGEST] = digest_of(model.SerializeToString())
-        helper.set_model_props(model, properties)
+    if told:
+        told[DIGEST] = tied(digest_of(model.SerializeToString()), told)
+        helper.set_model_props(model, to_properties(told))
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, path)

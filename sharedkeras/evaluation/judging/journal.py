@@ -45,6 +45,10 @@ class Journal:
         self._tolerance = tolerance
         if self._path is None:
             return
+        if self._path.exists() and not self._path.is_dir():
+            raise ValueError(
+                f"`resume_from` must be a directory, and is a file. Received: resume_from={self._path}"
+            )
         self._path.mkdir(parents=True, exist_ok=True)
         mine = fingerprint()
         logits = None if probe is None else np.asarray(probe(), "float32")
@@ -123,8 +127,9 @@ class Journal:
         if differing:
             parts = ", ".join(differing)
             raise ValueError(
-                f"`resume_from` holds another evaluation, which differs in: {parts}. "
-                f"Name another directory. Received: resume_from={self._path}"
+                "`resume_from` must be a directory of this evaluation, and it holds another evaluation, "
+                f"which differs in: {parts}. Name another directory. "
+                f"Received: resume_from={self._path}"
             )
 
 
