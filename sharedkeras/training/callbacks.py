@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import pathlib
 import time
 
@@ -158,7 +159,7 @@ class Keeper(keras.callbacks.Callback):
         self.history = {k: list(v) for k, v in (history or {}).items()}
         self.seconds = seconds
         self._began = None
-        self._saved = None
+        self._saved = -math.inf
 
     def on_train_begin(self, logs=None):
         """Start the time to the first checkpoint."""
