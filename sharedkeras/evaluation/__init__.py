@@ -9,6 +9,7 @@ from sharedkeras.evaluation.craft import craft
 from sharedkeras.evaluation.evaluate import evaluate
 from sharedkeras.evaluation.judging.provenance import versions, weights_digest
 from sharedkeras.evaluation.merge import merge
+from sharedkeras.evaluation.report.comparison import comparison_page
 from sharedkeras.evaluation.report.finding import Finding
 from sharedkeras.evaluation.report.keeping import report_name
 from sharedkeras.evaluation.report.report import Report
@@ -27,6 +28,7 @@ __all__ = [
     "autoattack_on_ray",
     "black_box",
     "bounded_above",
+    "comparison_page",
     "craft",
     "default_epsilon",
     "ensemble",

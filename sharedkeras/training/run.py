@@ -5,6 +5,7 @@ import hashlib
 import importlib.util
 import json
 import pathlib
+import subprocess
 import time
 from typing import NamedTuple
 
@@ -97,6 +98,7 @@ def open_run(run_dir, recipe, *, resume):
         "dataset": recipe.dataset,
         "model": recipe.model,
         "recipe": dataclasses.asdict(recipe),
+        "commit": _commit(),
         "versions": {
             "sharedkeras": __version__,
             "keras": keras.__version__,
@@ -110,6 +112,24 @@ def open_run(run_dir, recipe, *, resume):
             )
         write_atomically(config, json.dumps(values, indent=1))
     return run_dir
+
+
+def _commit():
+    """Return the Git commit of the sources, or None where they are installed without."""
+    root = pathlib.Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
 
 
 def identify(recipe, x, y):

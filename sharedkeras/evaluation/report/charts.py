@@ -59,6 +59,27 @@ def training_panels(history) -> list[dict]:
     ]
 
 
+def comparison_panel(title, columns, share):
+    """Lay out one column of several runs' logs over the epoch.
+
+    Args:
+        title: str.
+        columns: dict from a run's name to its numbers, one for each epoch.
+        share: bool, whether they are shares, to be drawn in percent.
+
+    Returns:
+        A panel, or None where there is no number.
+    """
+    length = max(map(len, columns.values()), default=0)
+    x, series = np.arange(1.0, length + 1), {}
+    for name, column in columns.items():
+        values = np.full(length, np.nan)
+        values[: len(column)] = _drawable(column)
+        if np.isfinite(values).any():
+            series[name] = values
+    return _panel(title, "epoch", "%" if share else "", x, series, share) if series else None
+
+
 def _panel(title, x_label, y_label, x, series, share):
     left_out = list(series)[_MOST_SERIES:]
     series = {name: series[name] * (100.0 if share else 1.0) for name in list(series)[:_MOST_SERIES]}

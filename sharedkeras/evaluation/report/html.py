@@ -35,7 +35,7 @@ def render(report, *, run=None) -> str:
         history = read_history(run)
     rows, worst = _rows(report)
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             title=_title(report.settings),
@@ -55,7 +55,8 @@ def render(report, *, run=None) -> str:
 
 
 @functools.cache
-def _environment():
+def environment():
+    """Return the templates of the pages, which escape what comes from outside."""
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
