@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import export
-from export.runtime import METADATA_FILE
+from export.contract import DIGEST, Contract, tied
+from export.runtime import METADATA_FILE, saved_model_digest
 from export.saved_model_file import check_saved_model
 
 tf = pytest.importorskip("tensorflow")
@@ -229,9 +230,16 @@ def exported(tmp_path_factory):
     return path
 
 
+def claim(metadata, shape=SHAPE, classes=3):
+    """Say something else of the file, with the digest that belongs to it."""
+    told = Contract(metadata["name"], shape, classes, None, metadata["versions"]).to_dict()
+    metadata.clear()
+    metadata.update({**told, DIGEST: None})
+
+
 METADATA = {
-    "no input": (lambda m: m.pop("input"), "'input' is missing"),
-    "no digest": (lambda m: m.pop("digest"), "'digest' is missing"),
+    "no input": (lambda m: m.pop("input"), "'input' must be there"),
+    "no digest": (lambda m: m.pop("digest"), "'digest' must be there"),
     "version as text": (lambda m: m.update(format_version="3"), "format_version"),
     "version as truth": (lambda m: m.update(format_version=True), "format_version"),
     "older": (lambda m: m.update(format_version=1), "which is older"),
@@ -241,15 +249,19 @@ METADATA = {
     "another range": (lambda m: m["preprocessing"].update(range=[-1.0, 1.0]), "preprocessing"),
     "another layout": (lambda m: m["preprocessing"].update(layout="NCHW"), "preprocessing"),
     "size as text": (lambda m: m["input"].update(shape=["batch", "4", 4, 1]), "whole numbers"),
-    "other sizes": (lambda m: m["input"].update(shape=["batch", 5, 4, 1]), r"promises the tensors"),
+    "other sizes": (lambda m: m["input"].update(shape=["batch", 5, 4, 1]), "changed after its metadata"),
     "digest of another": (lambda m: m.update(digest="0" * 64), "changed after its metadata"),
     "more classes": (
         lambda m: (
             m.update(class_names=None),
             [o.update(shape=["batch", 99]) for o in m["outputs"]],
         ),
-        "promises the tensors",
+        "changed after its metadata",
     ),
+    "other names": (lambda m: m.update(class_names=["c", "b", "a"]), "changed after its metadata"),
+    "other versions": (lambda m: m["versions"].update(keras="9"), "changed after its metadata"),
+    "tied anew, more classes": (lambda m: claim(m, classes=99), "its metadata promises"),
+    "tied anew, other sizes": (lambda m: claim(m, shape=(5, 4, 1)), "its metadata promises"),
 }
 
 
@@ -260,6 +272,8 @@ def test_metadata_must_fit(kind, exported, tmp_path):
     file = tmp_path / "copy" / METADATA_FILE
     metadata = json.loads(file.read_text())
     change(metadata)
+    if metadata.get(DIGEST, "") is None:
+        metadata[DIGEST] = tied(saved_model_digest(tmp_path / "copy"), metadata)
     file.write_text(json.dumps(metadata))
     with pytest.raises(ValueError, match=message) as caught:
         export.load_saved_model(tmp_path / "copy")
