@@ -47,7 +47,8 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "model",
     None,
-    f"{', '.join(registered.models())}, resnet18-w<width>, wrn-34-10 or wrn-<depth>-<width>.",
+    f"{', '.join(registered.models())}, resnet18-w<width>, wrn-34-10, wrn-<depth>-<width>, or "
+    "module:function, which builds a network for input_shape and num_classes.",
 )
 flags.DEFINE_string(
     "objective", None, f"{', '.join(registered.objectives())}; default: shared-information."
@@ -279,8 +280,12 @@ def _export(run_dir, weights):
 def main(_):
     """Train, judge, export."""
     if not own_code.asked_for():  # It may register names of its own.
+        is_own = ":" in (FLAGS.model or "")
         registered.check(
-            "model", FLAGS.model, registered.models(), families=["wrn-", "resnet18-w", "resnet50-w"]
+            "model",
+            None if is_own else FLAGS.model,
+            registered.models(),
+            families=["wrn-", "resnet18-w", "resnet50-w"],
         )
         registered.check("objective", FLAGS.objective, registered.objectives())
         registered.check("recipe", FLAGS.recipe, registered.recipes())
@@ -292,6 +297,8 @@ def main(_):
     own_code.import_modules()
     from sharedkeras.evaluation import named_attacks
 
+    if ":" in (FLAGS.model or ""):
+        own_code.look_here()
     if FLAGS.data_dir is not None:  # The recipe looks up its data's shape there too.
         os.environ["TFDS_DATA_DIR"] = FLAGS.data_dir
     recipe = _recipe()

@@ -85,6 +85,8 @@ def _check_network(card):
     network = card["network"]
     if not isinstance(network["model"], str):
         raise ValueError(f"expected `model` to be a name, and it is {network['model']!r}")
+    if ":" in network["model"]:  # It would import a module.
+        raise ValueError(f"expected `model` to be a network of this package, not {network['model']!r}")
     shape = network["input_shape"]
     if not isinstance(shape, list) or len(shape) != 3:
         raise ValueError(f"expected `input_shape` to be height, width, channels, and it is {shape!r}")

@@ -24,6 +24,12 @@ def asked_for():
     return bool(flags.FLAGS["import"].value)
 
 
+def look_here():
+    """Let modules be found in the working directory, as `python -m` does."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+
+
 def import_modules():
     """Import the modules of `--import` and make their layers and models known to Keras by name.
 
@@ -35,7 +41,7 @@ def import_modules():
         return
     import keras
 
-    sys.path.append(os.getcwd())
+    look_here()
     for name in names:
         module = importlib.import_module(name)
         for value in vars(module).values():

@@ -13,6 +13,7 @@ from sharedkeras.models.logits_of import logits_of
 from sharedkeras.models.resnet import resnet18, resnet50
 from sharedkeras.models.round_weights import round_weights
 from sharedkeras.models.wide_resnet import wide_resnet
+from sharedkeras.models.with_latent import with_latent
 
 __all__ = [
     "CallableClassifier",
@@ -32,4 +33,5 @@ __all__ = [
     "resnet50",
     "round_weights",
     "wide_resnet",
+    "with_latent",
 ]

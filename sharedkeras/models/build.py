@@ -5,6 +5,7 @@ import re
 
 from sharedkeras.arguments import need_count, plain
 from sharedkeras.models.cnn import cnn
+from sharedkeras.models.own_network import own_network
 from sharedkeras.models.resnet import resnet18, resnet50
 from sharedkeras.models.wide_resnet import wide_resnet
 
@@ -12,6 +13,8 @@ _BUILDERS = {"cnn": cnn, "resnet18": resnet18, "resnet50": resnet50}
 _LATENT_DIMS = {"cnn": 128, "resnet18": 256, "resnet50": 256}
 _WIDE_LATENT_DIM = 320
 _WIDE = re.compile(r"wrn-(\d+)-(\d+)")
+_OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_OWN_LATENT_DIM = 256
 _THIN = re.compile(r"(resnet18|resnet50)-w(\d+)")
 
 
@@ -27,7 +30,12 @@ def _builder(name):
         return functools.partial(wide_resnet, int(match[1]), int(match[2]))
     if match := _THIN.fullmatch(str(name)):
         return functools.partial(_BUILDERS[match[1]], width=int(match[2]))
-    raise ValueError(f"Unknown network; known are {names()}. Received: name={name!r}")
+    if _OWN.fullmatch(str(name)):
+        return functools.partial(own_network, str(name))
+    raise ValueError(
+        f"Unknown network; known are {names()}, and module:function for one of your own. "
+        f"Received: name={name!r}"
+    )
 
 
 def latent_dim_of(name):
@@ -36,6 +44,8 @@ def latent_dim_of(name):
     The paper's ResNet-50 is a surrogate without one; trained with one, it gets that of ResNet-18.
     """
     _builder(name)
+    if _OWN.fullmatch(str(name)):
+        return _OWN_LATENT_DIM
     thin = _THIN.fullmatch(str(name))
     return _LATENT_DIMS.get(thin[1] if thin else name, _WIDE_LATENT_DIM)
 
@@ -45,7 +55,8 @@ def build(name, *, input_shape, num_classes, latent_dim=None, **options):
 
     Args:
         name: one of `names()`: "cnn", "resnet18", "resnet50", "wrn-34-10"; any "wrn-<depth>-<width>",
-            "resnet18-w<width>" or "resnet50-w<width>", of which "resnet18" has width 64.
+            "resnet18-w<width>" or "resnet50-w<width>", of which "resnet18" has width 64; or
+            `module:function`, a function of one's own that takes `input_shape` and `num_classes`.
         input_shape: tuple `(H, W, C)` of ints.
         num_classes: int, at least 2.
         latent_dim: int, units of the Gaussian stochastic layer before the last dense layer, or None for

@@ -63,7 +63,7 @@ def find(dataset, model=None, objective=None):
         recipe.with_objective(objective),
         dataset=dataset,
         model=model,
-        name=f"{pathlib.PurePath(dataset).stem}-{model}-{objective}",
+        name=f"{pathlib.PurePath(dataset).stem}-{model.replace(':', '-')}-{objective}",
         source=f"not in the paper: {recipe.name} with objective {objective} and network {model}"
         + (" on other data" if own else ""),
     )

@@ -27,6 +27,7 @@ def _changes(card):
     def changed(part, **values):
         return {**card, part: {**card[part], **values}}
 
+    yield "a network of a stranger's module", changed("network", model="antigravity:fly")
     for file in (
         "../x.npz",
         "/etc/passwd",
