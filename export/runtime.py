@@ -411,10 +411,12 @@ def _read_metadata(path):
     try:
         text = path.read_text("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"The metadata is no text. Received: path={str(path)!r}") from error
+        raise ValueError(f"The metadata must be text in UTF-8. Received: path={str(path)!r}") from error
     values = parse_json(text, path)
     if not values:
-        raise ValueError(f"The metadata of the SavedModel is empty. Received: path={str(path)!r}")
+        raise ValueError(
+            f"The metadata of the SavedModel must be an object, and is empty. Received: path={str(path)!r}"
+        )
     return values
 
 

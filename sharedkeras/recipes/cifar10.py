@@ -13,6 +13,10 @@ _PAPER = {
     "attack_options": {"step_size": 0.007, "steps": 10},
 }
 
+# Not in the paper. At the first update the two latents are some 30 scales apart, and at rate 0.1 the
+# loss of a thin ResNet-18 went from 4.5 to 47,000 within 30 updates; with a warm-up it only falls.
+_WARMED = {**_PAPER, "schedule_options": {**_PAPER["schedule_options"], "warmup": 1.0}}
+
 # One attack step an update and an average of the weights, for few GPU minutes. Label smoothing 0.4 cost
 # GAT 3 points of robust accuracy in 8 epochs, so that none of them smooths.
 _FAST = {
@@ -30,16 +34,18 @@ _FAST = {
 RECIPES = (
     Recipe(
         name="cifar10-resnet18-shared",
-        source="Table 3, column Ours, CIFAR-10; attack of section 4.2; alpha, beta, lambda of 4.3",
+        source="Table 3, column Ours, CIFAR-10; attack of section 4.2; alpha, beta, lambda of 4.3; an "
+        "epoch of warm-up, which is ours",
         model="resnet18",
-        **_PAPER,
+        **_WARMED,
     ),
     Recipe(
         name="cifar10-wrn-34-10-shared",
-        source="Table 3, column Ours, CIFAR-10; attack of section 4.2; alpha, beta, lambda of 4.3",
+        source="Table 3, column Ours, CIFAR-10; attack of section 4.2; alpha, beta, lambda of 4.3; an "
+        "epoch of warm-up, which is ours",
         model="wrn-34-10",
         validation_examples=200,  # not in the paper
-        **_PAPER,
+        **_WARMED,
     ),
     Recipe(
         name="cifar10-resnet18-standard",
