@@ -415,7 +415,8 @@ def _read_metadata(path):
     values = parse_json(text, path)
     if not values:
         raise ValueError(
-            f"The metadata of the SavedModel must be an object, and is empty. Received: path={str(path)!r}"
+            "The metadata of the SavedModel must be an object, and is empty. "
+            f"Received: path={str(path)!r}"
         )
     return values
 
