@@ -84,6 +84,8 @@ _FIELDS = {
     "schedule": flags.DEFINE_string,
     "weight_decay": flags.DEFINE_float,
     "ema_decay": flags.DEFINE_float,
+    "patience": flags.DEFINE_integer,
+    "train_share": flags.DEFINE_float,
 }
 _CHOICES = {
     "optimizer": ["sgd", "adam"],

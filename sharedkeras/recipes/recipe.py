@@ -49,6 +49,10 @@ class Recipe:
         ema_decay: float in (0, 1), limit of the warmed decay of the weights' average, or None.
         validation_size: int, images split from the end of the training set for choosing the weights.
         validation_examples: int, how many of them are attacked after each epoch.
+        patience: int, epochs without a larger robust validation accuracy after which a run ends, or None
+            to train all epochs.
+        train_share: float in (0, 1], share of the training images that is used, drawn at random by the
+            seed (Table 9).
         augment: bool, whether to crop (4 pixels of padding) and flip.
         seed: int.
 
@@ -79,6 +83,8 @@ class Recipe:
     ema_decay: float | None = None
     validation_size: int = 1000
     validation_examples: int = 500
+    patience: int | None = None
+    train_share: float = 1.0
     augment: bool = False
     seed: int = 0
 
@@ -111,6 +117,18 @@ class Recipe:
             )
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError(f"`ema_decay` must be in (0, 1). Received: ema_decay={self.ema_decay}")
+        if self.patience is not None and not (isinstance(self.patience, int) and self.patience >= 1):
+            raise ValueError(f"`patience` must be at least 1. Received: patience={self.patience!r}")
+        if self.patience is not None and not (self.validation_size and self.validation_examples):
+            raise ValueError(
+                "`patience` waits for a robust validation accuracy, which this recipe does not measure. "
+                f"Received: patience={self.patience}, validation_size={self.validation_size}, "
+                f"validation_examples={self.validation_examples}"
+            )
+        if not 0 < self.train_share <= 1:
+            raise ValueError(
+                f"`train_share` must be in (0, 1]. Received: train_share={self.train_share}"
+            )
         if self.precision not in _PRECISIONS:
             raise ValueError(
                 f"Unknown precision; known are {_PRECISIONS}. Received: precision={self.precision!r}"

@@ -7,6 +7,7 @@ import pathlib
 import time
 
 import keras
+import numpy as np
 from keras import ops
 
 from sharedkeras.evaluation import evaluate
@@ -205,6 +206,36 @@ class Keeper(keras.callbacks.Callback):
             return True
         scores = list(zip(robust, self.history["val_natural"], strict=True))
         return scores[-1] >= max(scores)
+
+
+class StopEarly(keras.callbacks.Callback):
+    """Ends a run whose robust validation accuracy no longer rises.
+
+    A network that is trained adversarially for long becomes less robust on images that it has not seen,
+    while its natural accuracy still rises.
+
+    Args:
+        patience: int, epochs without a larger `val_robust` after which the run ends.
+        history: dict of lists, the log that `Keeper` fills; this callback comes after it.
+
+    Reference: L. Rice, E. Wong, Z. Kolter, "Overfitting in adversarially robust deep learning", 2020.
+    """
+
+    def __init__(self, patience, history):
+        super().__init__()
+        self.patience = patience
+        self.history = history
+
+    @property
+    def is_over(self):
+        """Whether the patience is at its end."""
+        robust = self.history.get("val_robust", [])
+        return bool(robust) and len(robust) - 1 - int(np.argmax(robust)) >= self.patience
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Stop if no epoch of the last ones was better than the best before."""
+        if self.is_over:
+            self.model.stop_training = True
 
 
 def _as_csv(history):

@@ -268,6 +268,10 @@ def fit(
     source = {"data_dir": data_dir, "download": download, "validation_size": recipe.validation_size}
     train = data.load(recipe.dataset, "train", **source)
     held_out = data.load(recipe.dataset, "validation", **source) if recipe.validation_size else None
+    if recipe.train_share < 1:
+        count = max(1, round(recipe.train_share * len(train.x)))
+        rows = data.subset(len(train.x), count, seed=recipe.seed)
+        train = train._replace(x=train.x[rows], y=train.y[rows])
     run_dir = open_run(run_dir, recipe, resume=resume)
     with locked(run_dir):
         return _fit(
@@ -329,9 +333,14 @@ def _fit(
         after.append(keras.callbacks.TensorBoard(run_dir / "tensorboard", write_graph=False))
     if max_steps is not None:
         before.insert(0, callbacks.MaxSteps(max_steps))
+    epochs = recipe.epochs
+    if recipe.patience is not None:
+        stop = callbacks.StopEarly(recipe.patience, keeper.history)
+        after.insert(0, stop)
+        epochs = start if stop.is_over else epochs
     trainer.fit(
         batches,
-        epochs=recipe.epochs,
+        epochs=epochs,
         initial_epoch=start,
         callbacks=[*before, keeper, *after],
         shuffle=False,

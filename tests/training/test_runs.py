@@ -14,8 +14,8 @@ import pytest
 from keras import ops
 from support.cpu import half_precision
 
-from sharedkeras import attacks, models, objectives, recipes, training
-from sharedkeras.training import checkpoint
+from sharedkeras import attacks, data, models, objectives, recipes, training
+from sharedkeras.training import callbacks, checkpoint
 from sharedkeras.training.run import open_run, prepare
 
 TINY = dataclasses.replace(
@@ -146,6 +146,42 @@ def test_mixed_precision_leaves_a_float32_network(tmp_path):
         assert {layer.compute_dtype for layer in kept.layers} == {"float32"}
     for a, b in zip(kept.get_weights(), run.network.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_run_ends_when_robustness_no_longer_rises(tmp_path, monkeypatch):
+    robust = iter([0.3, 0.5, 0.4, 0.5, 0.9, 0.9])
+
+    def validate(self, epoch, logs=None):
+        logs.update(val_natural=0.5, val_robust=next(robust))
+
+    monkeypatch.setattr(callbacks.RobustValidation, "on_epoch_end", validate)
+    recipe = dataclasses.replace(TINY, epochs=6, patience=2, validation_size=9800, validation_examples=8)
+    run = training.fit(recipe, tmp_path / "run", verbose=0)
+    assert run.history["val_robust"] == [0.3, 0.5, 0.4, 0.5]  # As good as the best is no better.
+    assert checkpoint.listed(run.run_dir / "checkpoints")[-1].name == "epoch-0004.npz"
+    weights = run.network.get_weights()
+    again = training.fit(recipe, tmp_path / "run", verbose=0, resume=True)
+    assert again.history["val_robust"] == [0.3, 0.5, 0.4, 0.5]
+    for a, b in zip(weights, again.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match="patience"):
+        dataclasses.replace(recipe, validation_examples=0)
+
+
+def test_a_share_of_the_training_images(tmp_path):
+    recipe = dataclasses.replace(TINY, validation_size=9400, train_share=0.5, epochs=1)
+    seen = []
+    run = training.fit(
+        recipe, tmp_path / "run", verbose=0, announce=lambda trainer, train, start: seen.append(train)
+    )
+    assert (len(seen[0].x), run.updates) == (300, 6)
+    whole = data.load("mnist-mini", "train", validation_size=9400)
+    rows = data.subset(600, 300, seed=recipe.seed)
+    np.testing.assert_array_equal(seen[0].x, whole.x[rows])
+    np.testing.assert_array_equal(seen[0].y, whole.y[rows])
+    for share in (0, 1.5):
+        with pytest.raises(ValueError, match="train_share"):
+            dataclasses.replace(recipe, train_share=share)
 
 
 def test_checkpoints_are_as_rare_as_asked_for(tmp_path):
