@@ -10,8 +10,10 @@ from sharedkeras.models.count_parameters import count_parameters
 from sharedkeras.models.in_full_precision import in_full_precision
 from sharedkeras.models.load_network import load_network
 from sharedkeras.models.logits_of import logits_of
+from sharedkeras.models.preact_resnet import preact_resnet18
 from sharedkeras.models.resnet import resnet18, resnet50
 from sharedkeras.models.round_weights import round_weights
+from sharedkeras.models.vgg import vgg16
 from sharedkeras.models.wide_resnet import wide_resnet
 from sharedkeras.models.with_latent import with_latent
 
@@ -29,9 +31,11 @@ __all__ = [
     "load_network",
     "logits_of",
     "names",
+    "preact_resnet18",
     "resnet18",
     "resnet50",
     "round_weights",
+    "vgg16",
     "wide_resnet",
     "with_latent",
 ]

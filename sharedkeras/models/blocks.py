@@ -54,6 +54,32 @@ def batch_norm(name):
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)
 
 
+def preact_block(x, filters, strides=1, dropout=0.0, *, name):
+    """Apply two convolutions, each after normalisation and ReLU, and add the input.
+
+    Args:
+        x: `(batch, H, W, C)` tensor.
+        filters: int.
+        strides: int.
+        dropout: float in [0, 1), between the convolutions.
+        name: str, with which the layers' names begin.
+
+    Returns:
+        `(batch, H / strides, W / strides, filters)` tensor.
+    """
+    same = x.shape[-1] == filters
+    active = layers.ReLU(name=f"{name}_relu1")(batch_norm(f"{name}_bn1")(x))
+    y = conv(filters, strides=strides, name=f"{name}_conv1")(active)
+    y = layers.ReLU(name=f"{name}_relu2")(batch_norm(f"{name}_bn2")(y))
+    if dropout:
+        y = layers.Dropout(dropout, name=f"{name}_dropout")(y)
+    y = conv(filters, name=f"{name}_conv2")(y)
+    # Where the width changes the shortcut starts after the activation, elsewhere before it.
+    if not same:
+        x = conv(filters, 1, strides=strides, padding=0, name=f"{name}_shortcut")(active)
+    return layers.Add(name=f"{name}_add")([x, y])
+
+
 def average_pooling(name):
     """Return the mean over all pixels, of images whose channels come last."""
     return layers.GlobalAveragePooling2D(data_format="channels_last", name=name)

@@ -6,11 +6,19 @@ import re
 from sharedkeras.arguments import need_count, plain
 from sharedkeras.models.cnn import cnn
 from sharedkeras.models.own_network import own_network
+from sharedkeras.models.preact_resnet import preact_resnet18
 from sharedkeras.models.resnet import resnet18, resnet50
+from sharedkeras.models.vgg import vgg16
 from sharedkeras.models.wide_resnet import wide_resnet
 
-_BUILDERS = {"cnn": cnn, "resnet18": resnet18, "resnet50": resnet50}
-_LATENT_DIMS = {"cnn": 128, "resnet18": 256, "resnet50": 256}
+_BUILDERS = {
+    "cnn": cnn,
+    "preact-resnet18": preact_resnet18,
+    "resnet18": resnet18,
+    "resnet50": resnet50,
+    "vgg16": vgg16,
+}
+_LATENT_DIMS = {"cnn": 128, "preact-resnet18": 256, "resnet18": 256, "resnet50": 256, "vgg16": 256}
 _WIDE_LATENT_DIM = 320
 _WIDE = re.compile(r"wrn-(\d+)-(\d+)")
 _OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -41,7 +49,8 @@ def _builder(name):
 def latent_dim_of(name):
     """Return the size of the stochastic layer that the paper gives this network (section 4.1).
 
-    The paper's ResNet-50 is a surrogate without one; trained with one, it gets that of ResNet-18.
+    The paper's ResNet-50 is a surrogate without one; trained with one, it and what the paper does not
+    train get that of ResNet-18.
     """
     _builder(name)
     if _OWN.fullmatch(str(name)):
@@ -54,7 +63,8 @@ def build(name, *, input_shape, num_classes, latent_dim=None, **options):
     """Build a network by name.
 
     Args:
-        name: one of `names()`: "cnn", "resnet18", "resnet50", "wrn-34-10"; any "wrn-<depth>-<width>",
+        name: one of `names()`: "cnn", "preact-resnet18", "resnet18", "resnet50", "vgg16", "wrn-34-10";
+            any "wrn-<depth>-<width>",
             "resnet18-w<width>" or "resnet50-w<width>", of which "resnet18" has width 64; or
             `module:function`, a function of one's own that takes `input_shape` and `num_classes`.
         input_shape: tuple `(H, W, C)` of ints.

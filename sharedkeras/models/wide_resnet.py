@@ -4,21 +4,7 @@ import keras
 from keras import layers
 
 from sharedkeras.arguments import need_count, plain
-from sharedkeras.models.blocks import average_pooling, batch_norm, conv, head
-
-
-def _block(x, filters, strides, dropout, name):
-    same = x.shape[-1] == filters
-    active = layers.ReLU(name=f"{name}_relu1")(batch_norm(f"{name}_bn1")(x))
-    y = conv(filters, strides=strides, name=f"{name}_conv1")(active)
-    y = layers.ReLU(name=f"{name}_relu2")(batch_norm(f"{name}_bn2")(y))
-    if dropout:
-        y = layers.Dropout(dropout, name=f"{name}_dropout")(y)
-    y = conv(filters, name=f"{name}_conv2")(y)
-    # Where the width changes the shortcut starts after the activation, elsewhere before it.
-    if not same:
-        x = conv(filters, 1, strides=strides, padding=0, name=f"{name}_shortcut")(active)
-    return layers.Add(name=f"{name}_add")([x, y])
+from sharedkeras.models.blocks import average_pooling, batch_norm, conv, head, preact_block
 
 
 def wide_resnet(
@@ -63,7 +49,8 @@ def wide_resnet(
     for stage, filters in enumerate((16, 32, 64), start=1):
         for block in range(1, (depth - 4) // 6 + 1):
             strides = 2 if stage > 1 and block == 1 else 1
-            x = _block(x, filters * width, strides, dropout, f"stage{stage}_block{block}")
+            name_ = f"stage{stage}_block{block}"
+            x = preact_block(x, filters * width, strides, dropout, name=name_)
     x = layers.ReLU(name="final_relu")(batch_norm("final_bn")(x))
     x = average_pooling("features")(x)
     logits = head(x, num_classes, latent_dim, latent_options)

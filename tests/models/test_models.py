@@ -1,5 +1,7 @@
 """Networks: parameters counted by hand, names, shapes, and the frozen view."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -115,6 +117,31 @@ def test_resnet18_parameters(latent):
     model = models.build("resnet18", input_shape=(32, 32, 3), num_classes=10, latent_dim=latent)
     assert trainable(model) == count_resnet18(latent, 10)
     assert count_resnet18(None, 10) == 11_173_962
+
+
+@pytest.mark.parametrize("latent", [None, 256])
+def test_preact_resnet18_parameters(latent):
+    # The block's convolutions are those of resnet18; its normalisations are one ahead.
+    total, width = conv(3, 3, 64), 64
+    for stage in (64, 128, 256, 512):
+        for block in range(2):
+            first = width if block == 0 else stage
+            total += 2 * first + conv(3, first, stage) + 2 * stage + conv(3, stage, stage)
+            total += conv(1, first, stage) if first != stage else 0
+        width = stage
+    total += 2 * 512
+    model = models.build("preact-resnet18", input_shape=(32, 32, 3), num_classes=10, latent_dim=latent)
+    assert trainable(model) == total + head(512, latent, 10)
+    assert total + head(512, None, 10) == 11_172_170
+
+
+@pytest.mark.parametrize("latent", [None, 256])
+def test_vgg16_parameters(latent):
+    widths = (3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
+    total = sum(conv(3, i, o) + 2 * o for i, o in itertools.pairwise(widths))
+    model = models.build("vgg16", input_shape=(32, 32, 3), num_classes=10, latent_dim=latent)
+    assert trainable(model) == total + head(512, latent, 10)
+    assert model.get_layer("stage5_pool").output.shape == (None, 1, 1, 512)
 
 
 def test_resnet50_parameters():
