@@ -19,7 +19,7 @@ def vgg16(
     """Build the VGG-16 used for CIFAR: 13 convolutions with batch normalisation, one dense layer.
 
     Each convolution is followed by normalisation and ReLU, each stage by max pooling; the dense layers
-    of 4096 units, made for images of 224 pixels, are left out, as is usual for CIFAR. The paper shows its
+    of 4096 units, made for images of 224 pixels, are left out, as is usual. The paper shows its
     representation attack on the layers "conv3", "conv5" and the last dense one.
 
     Args:
