@@ -216,7 +216,8 @@ class StopEarly(keras.callbacks.Callback):
 
     Args:
         patience: int, epochs without a larger `val_robust` after which the run ends.
-        history: dict of lists, the log that `Keeper` fills; this callback comes after it.
+        history: dict of lists, the epochs that `Keeper` has logged; this callback comes before it, so
+            that the last epoch is kept as such.
 
     Reference: L. Rice, E. Wong, Z. Kolter, "Overfitting in adversarially robust deep learning", 2020.
     """
@@ -229,13 +230,17 @@ class StopEarly(keras.callbacks.Callback):
     @property
     def is_over(self):
         """Whether the patience is at its end."""
-        robust = self.history.get("val_robust", [])
-        return bool(robust) and len(robust) - 1 - int(np.argmax(robust)) >= self.patience
+        return self._is_over(self.history.get("val_robust", []))
 
     def on_epoch_end(self, epoch, logs=None):
         """Stop if no epoch of the last ones was better than the best before."""
-        if self.is_over:
+        if not cut_short(self.model) and self._is_over(
+            [*self.history.get("val_robust", []), logs["val_robust"]]
+        ):
             self.model.stop_training = True
+
+    def _is_over(self, robust):
+        return bool(robust) and len(robust) - 1 - int(np.argmax(robust)) >= self.patience
 
 
 def _as_csv(history):

@@ -336,7 +336,7 @@ def _fit(
     epochs = recipe.epochs
     if recipe.patience is not None:
         stop = callbacks.StopEarly(recipe.patience, keeper.history)
-        after.insert(0, stop)
+        before.append(stop)
         epochs = start if stop.is_over else epochs
     trainer.fit(
         batches,

@@ -134,10 +134,70 @@ def test_average_and_curriculum_survive_a_stop(tmp_path):
         assert np.abs(a - b).max() > 1e-6
 
 
+def test_a_run_ends_when_robustness_no_longer_rises(tmp_path, monkeypatch):
+    """Beside it: checkpoints as rare as asked for, and a share of the training images."""
+    robust = iter([0.3, 0.5, 0.4, 0.5, 0.9, 0.9])
+
+    def validate(self, epoch, logs=None):
+        logs.update(val_natural=0.5, val_robust=next(robust))
+
+    monkeypatch.setattr(callbacks.RobustValidation, "on_epoch_end", validate)
+    recipe = dataclasses.replace(
+        TINY, epochs=6, patience=2, train_share=0.5, validation_size=9400, validation_examples=8
+    )
+    seen = []
+    options = {
+        "verbose": 0,
+        "checkpoint_seconds": 3600,
+        "announce": lambda trainer, train, start: seen.append(train),
+    }
+    run = training.fit(recipe, tmp_path / "run", **options)
+    assert run.history["val_robust"] == [0.3, 0.5, 0.4, 0.5]  # As good as the best is no better.
+    assert (len(seen[0].x), run.updates) == (300, 24)
+    whole = data.load("mnist-mini", "train", validation_size=9400)
+    rows = data.subset(600, 300, seed=recipe.seed)
+    np.testing.assert_array_equal(seen[0].x, whole.x[rows])
+    np.testing.assert_array_equal(seen[0].y, whole.y[rows])
+    # The end always has a checkpoint, whatever the pause, and the log has every epoch.
+    kept = checkpoint.listed(run.run_dir / "checkpoints")
+    assert [path.name for path in kept] == ["epoch-0004.npz"]
+    assert len((run.run_dir / "metrics.csv").read_text().splitlines()) == 5
+    weights = run.network.get_weights()
+    last = models.load_network(run.run_dir, weights="last")
+    again = training.fit(recipe, tmp_path / "run", resume=True, **options)
+    assert again.history["val_robust"] == [0.3, 0.5, 0.4, 0.5]
+    for a, b, c in zip(weights, last.get_weights(), again.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, c)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"patience": 0},
+        {"patience": 2, "validation_examples": 0},
+        {"train_share": 0},
+        {"train_share": 1.5},
+    ],
+)
+def test_an_end_and_a_share_are_checked(values):
+    with pytest.raises(ValueError, match=next(iter(values))):
+        dataclasses.replace(TINY, **values)
+    with pytest.raises(ValueError, match="checkpoint_seconds"):
+        training.fit(TINY, "nowhere", checkpoint_seconds=-1)
+
+
 @half_precision
 def test_mixed_precision_leaves_a_float32_network(tmp_path):
     recipe = dataclasses.replace(
-        TINY, epochs=2, validation_size=9800, validation_examples=8, precision="mixed_bfloat16"
+        TINY,
+        epochs=1,
+        latent=False,
+        objective="standard",
+        objective_options={},
+        validation_size=9900,
+        validation_examples=8,
+        precision="mixed_bfloat16",
     )
     run = training.fit(recipe, tmp_path / "run", verbose=0)
     assert run.network.get_layer("conv1").compute_dtype == "bfloat16"
@@ -146,55 +206,6 @@ def test_mixed_precision_leaves_a_float32_network(tmp_path):
         assert {layer.compute_dtype for layer in kept.layers} == {"float32"}
     for a, b in zip(kept.get_weights(), run.network.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-def test_a_run_ends_when_robustness_no_longer_rises(tmp_path, monkeypatch):
-    robust = iter([0.3, 0.5, 0.4, 0.5, 0.9, 0.9])
-
-    def validate(self, epoch, logs=None):
-        logs.update(val_natural=0.5, val_robust=next(robust))
-
-    monkeypatch.setattr(callbacks.RobustValidation, "on_epoch_end", validate)
-    recipe = dataclasses.replace(TINY, epochs=6, patience=2, validation_size=9800, validation_examples=8)
-    run = training.fit(recipe, tmp_path / "run", verbose=0)
-    assert run.history["val_robust"] == [0.3, 0.5, 0.4, 0.5]  # As good as the best is no better.
-    assert checkpoint.listed(run.run_dir / "checkpoints")[-1].name == "epoch-0004.npz"
-    weights = run.network.get_weights()
-    again = training.fit(recipe, tmp_path / "run", verbose=0, resume=True)
-    assert again.history["val_robust"] == [0.3, 0.5, 0.4, 0.5]
-    for a, b in zip(weights, again.network.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
-    with pytest.raises(ValueError, match="patience"):
-        dataclasses.replace(recipe, validation_examples=0)
-
-
-def test_a_share_of_the_training_images(tmp_path):
-    recipe = dataclasses.replace(TINY, validation_size=9400, train_share=0.5, epochs=1)
-    seen = []
-    run = training.fit(
-        recipe, tmp_path / "run", verbose=0, announce=lambda trainer, train, start: seen.append(train)
-    )
-    assert (len(seen[0].x), run.updates) == (300, 6)
-    whole = data.load("mnist-mini", "train", validation_size=9400)
-    rows = data.subset(600, 300, seed=recipe.seed)
-    np.testing.assert_array_equal(seen[0].x, whole.x[rows])
-    np.testing.assert_array_equal(seen[0].y, whole.y[rows])
-    for share in (0, 1.5):
-        with pytest.raises(ValueError, match="train_share"):
-            dataclasses.replace(recipe, train_share=share)
-
-
-def test_checkpoints_are_as_rare_as_asked_for(tmp_path):
-    recipe = dataclasses.replace(TINY, validation_size=9800, validation_examples=8)
-    run = training.fit(recipe, tmp_path / "run", verbose=0, checkpoint_seconds=3600)
-    kept = checkpoint.listed(run.run_dir / "checkpoints")
-    assert [path.name for path in kept] == ["epoch-0003.npz"]  # The end always has one.
-    assert len((run.run_dir / "metrics.csv").read_text().splitlines()) == 4
-    last = models.load_network(run.run_dir, weights="last")
-    for a, b in zip(last.get_weights(), run.network.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
-    with pytest.raises(ValueError, match="checkpoint_seconds"):
-        training.fit(recipe, tmp_path / "other", checkpoint_seconds=-1)
 
 
 def test_options_of_the_stochastic_layer_and_policies_are_checked():
