@@ -115,13 +115,15 @@ def _conv_transpose(node):
     strides, dilations = (_one_per_axis(node, k, rank) for k in ("strides", "dilations"))
     reach = [(k - 1) * d + 1 for k, d in zip(size, dilations, strict=True)]
     full = [(n - 1) * s + r for n, s, r in zip(x.shape[1:-1], strides, reach, strict=True)]
+    # TensorFlow dilates a transposed convolution with oneDNN only, so the kernel itself gets the gaps.
+    dilated = np.zeros((*kernel.shape[:2], *reach), kernel.dtype)
+    dilated[(slice(None), slice(None), *(slice(None, None, d) for d in dilations))] = kernel
     parts = [
         _with(
             _TRANSPOSED[rank](
                 filters,
-                size,
+                reach,
                 strides=strides,
-                dilation_rate=dilations,
                 use_bias=False,
                 name=node.name if groups == 1 else f"{node.name}_group_{number}",
             ),
@@ -129,7 +131,7 @@ def _conv_transpose(node):
             [np.moveaxis(weights, (0, 1), (-1, -2))],
         )
         for number, (part, weights) in enumerate(
-            zip(_groups(x, groups), np.split(kernel, groups), strict=True)
+            zip(_groups(x, groups), np.split(dilated, groups), strict=True)
         )
     ]
     y = parts[0] if groups == 1 else layers.Concatenate()(parts)
