@@ -80,9 +80,9 @@ def _changes(card):
 
 
 def _zoo(folder, number, files):
-    """Return a zoo of the shipped card and further files, by relative path."""
+    """Return a zoo of one shipped card and further files, by relative path."""
     root = folder / f"zoo{number}"
-    shutil.copytree(cards_index.ROOT / "cards", root / "cards")
+    shutil.copytree(cards_index.ROOT / "cards" / "mnist", root / "cards" / "mnist")
     for path, data in files.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(data)
