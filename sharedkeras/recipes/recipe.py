@@ -55,6 +55,8 @@ class Recipe:
             seed (Table 9).
         augment: bool, whether to crop (4 pixels of padding) and flip.
         seed: int.
+        attack_steps: int, short for the attack's option `steps`, as on the command line.
+        step_size: float, short for the attack's option `step_size`.
 
     Raises:
         ValueError: if a value is unknown or out of range.
@@ -87,9 +89,15 @@ class Recipe:
     train_share: float = 1.0
     augment: bool = False
     seed: int = 0
+    attack_steps: dataclasses.InitVar[int | None] = None
+    step_size: dataclasses.InitVar[float | None] = None
 
-    def __post_init__(self):
+    def __post_init__(self, attack_steps, step_size):
         """Check every value, so that a wrong one is seen before any data is read."""
+        given = {"steps": attack_steps, "step_size": step_size}
+        given = {name: value for name, value in given.items() if value is not None}
+        if given:
+            object.__setattr__(self, "attack_options", {**self.attack_options, **given})
         models.latent_dim_of(self.model)
         for name, least in (
             ("epochs", 1),

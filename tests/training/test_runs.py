@@ -208,6 +208,14 @@ def test_mixed_precision_leaves_a_float32_network(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+def test_short_names_of_the_attacks_options():
+    short = dataclasses.replace(TINY, attack_steps=3, step_size=0.02)
+    assert short == dataclasses.replace(TINY, attack_options={"steps": 3, "step_size": 0.02})
+    assert (short.make_attack().steps, short.make_attack().step_size) == (3, 0.02)
+    # They stay where something else is replaced.
+    assert dataclasses.replace(short, epochs=2).make_attack().steps == 3
+
+
 def test_options_of_the_stochastic_layer_and_policies_are_checked():
     shifted = dataclasses.replace(TINY, latent_options={"shift": 0.0})
     assert shifted.make_network().get_layer("latent").shift == 0.0
