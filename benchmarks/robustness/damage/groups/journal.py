@@ -70,7 +70,7 @@ def cases(folder):
         ("a thesis beside it", writing("thesis.txt", b"words")),
         ("a thesis and no head", lambda path: _thesis(path, head)),
     ]
-    for name, change in damages:
+    for name, change in (*damages[::2], *damages[-7:]):  # Each is a whole evaluation.
         path = changed(change)
         yield Case(
             name,
