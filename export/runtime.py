@@ -318,9 +318,10 @@ class Runtime(_Served):
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
+            properties = self._session.get_modelmeta().custom_metadata_map
+            self._signature()  # Names that are no text are found when they are read.
         except Exception as error:  # It has a class of its own for each way a file can be wrong.
             raise ValueError(f"{UNREADABLE}: {error}. Received: path={str(path)!r}") from error
-        properties = self._session.get_modelmeta().custom_metadata_map
         super().__init__(path, from_properties(properties, path), batch_size, input_shape)
 
     def _signature(self):

@@ -26,8 +26,11 @@ def load_hdf5(path, *, trust=False):
     try:
         with h5py.File(path) as file:
             config = file.attrs.get("model_config")
-    except OSError as error:
-        raise ValueError(f"The HDF5 file is damaged: {error}. Received: path={path}") from error
+    # HDF5 reports damage by whatever its call in Python raises.
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"Expected a whole HDF5 file, and it is damaged: {error}. Received: path={path}"
+        ) from error
     if config is None:
         raise ValueError(
             "The HDF5 file holds weights only. Expected a whole network, as `network.save(path)` writes "
@@ -40,7 +43,7 @@ def load_hdf5(path, *, trust=False):
         network = keras.saving.load_model(
             path, custom_objects=custom, compile=False, safe_mode=not trust
         )
-    except (KeyError, OSError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             f"The HDF5 file cannot be read: {error}. Load it where it was made and save it as .keras. "
             f"Received: path={path}"
