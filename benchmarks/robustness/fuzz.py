@@ -307,7 +307,7 @@ def serve(name, folder, pipe):
     kind = KINDS[name](folder)
     pipe.send("ready")
     while (seed := pipe.recv()) is not None:
-        # Damage to the archive's inside too, where a checksum would hide it from the reader.
+        # Of images there is one in each format.
         files = kind.files if name == "image" else [kind.data]
         kind.path.write_bytes(mutated(files[seed % len(files)], seed))
         pipe.send(_outcome(kind))

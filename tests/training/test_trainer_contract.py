@@ -274,7 +274,15 @@ def test_networks_that_are_refused(make, message):
 
 
 def test_log_softmax_gives_logits():
-    fit(compiled(dense(activation="log_softmax")), "arrays", X, Y)
+    plain, normalised = dense(), dense(activation="log_softmax")
+    normalised.set_weights(plain.get_weights())
+    before = plain.get_weights()
+    # A constant added to all logits changes no cross-entropy, so the updates are the same too.
+    logs = [fit(compiled(network), "arrays", X, Y).history for network in (plain, normalised)]
+    assert logs[1]["loss"] == pytest.approx(logs[0]["loss"], rel=1e-5)
+    for a, b in zip(plain.get_weights(), normalised.get_weights(), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-6)
+    assert np.abs(plain.get_weights()[0] - before[0]).max() > 1e-4
 
 
 class Penalised(layers.Layer):
