@@ -3,6 +3,7 @@
 python apps/evaluate.py --network=runs/quickstart --attacks=natural,fgsm,pgd20,pgd40,cw
 python apps/evaluate.py --network=mnist-cnn-shared --attacks=autoattack --eval_examples=1000 --sanity
 python apps/evaluate.py --network=my.keras --dataset=cifar10 --attacks=autoattack --shard=3/16
+python apps/evaluate.py --network=my.keras --dataset=cifar10 --attacks=autoattack --version=estimate
 python apps/evaluate.py --network=my.onnx --dataset=cifar10 --attacks=autoattack --queries=1000
 python apps/evaluate.py --network=my.onnx --dataset=cifar10 --surrogate=my.keras --attacks=pgd20
 python apps/evaluate.py --merge=runs/a/report.json,runs/b/report.json --run_dir=runs/merged
@@ -50,6 +51,15 @@ flags.DEFINE_enum(
 flags.DEFINE_bool("sanity", False, "Check on 64 images whether the network's gradients lead attacks.")
 flags.DEFINE_integer(
     "ray_shards", None, "Judge as so many slices on Ray; needs the extra `ray`.", lower_bound=1
+)
+flags.DEFINE_float(
+    "precision", None, "Of --version=estimate, the interval's largest width, a fraction in (0, 1]; 0.01."
+)
+flags.DEFINE_float(
+    "confidence", None, "Of --version=estimate, the probability that the interval holds; 0.95."
+)
+flags.DEFINE_string(
+    "plan", None, "Of a slice of an estimate, the merged report.json of the round before."
 )
 flags.DEFINE_string("shard", None, "i/m: judge slice i of m, counted from 0.")
 flags.DEFINE_list("merge", None, "report.json files of the slices to join into one report.")
@@ -136,11 +146,12 @@ def _judge(opened, kept):
         )
     elif is_autoattack and FLAGS.ray_shards:
         report = evaluation.autoattack_on_ray(
-            network, x, y, shards=FLAGS.ray_shards, version=FLAGS.version, **ball, **arguments
+            network, x, y, shards=FLAGS.ray_shards, **_version(), **ball, **arguments
         )
     elif is_autoattack:
+        plan = None if FLAGS.plan is None else evaluation.Report.from_json(FLAGS.plan)
         report = evaluation.autoattack(
-            network, x, y, version=FLAGS.version, shard=_shard(), **ball, **arguments
+            network, x, y, shard=_shard(), plan=plan, **_version(), **ball, **arguments
         )
     else:
         report = evaluation.evaluate(network, x, y, attacks, **arguments)
@@ -148,6 +159,36 @@ def _judge(opened, kept):
         print("Checking the gradients ...", flush=True)
         report = evaluation.sanity.with_sanity(report, network, x, y, **ball)
     return report
+
+
+def _version():
+    return {
+        "version": FLAGS.version,
+        "precision": FLAGS.precision,
+        "confidence": FLAGS.confidence,
+    }
+
+
+def _check_estimate():
+    """Refuse flags of an estimate that are out of place, before anything is loaded."""
+    for name in ("precision", "confidence", "plan"):
+        if FLAGS[name].present and FLAGS.version != "estimate":
+            raise ValueError(
+                f"`--{name}` goes with --version=estimate. Received: --version={FLAGS.version}"
+            )
+    if FLAGS.version == "estimate" and FLAGS.attacks != ["autoattack"] and not FLAGS.merge:
+        raise ValueError(
+            "`--version=estimate` goes with --attacks=autoattack. "
+            f"Received: --attacks={','.join(FLAGS.attacks or ['natural', '...'])}"
+        )
+    if FLAGS.version == "estimate" and FLAGS.shard is not None and FLAGS.resume_from is None:
+        raise ValueError(
+            "A slice of an estimate is judged in rounds, and each goes on from the work of the one "
+            "before: --resume_from=<directory of this slice> must be given. "
+            f"Received: --shard={FLAGS.shard}"
+        )
+    if FLAGS.plan is not None and FLAGS.shard is None:
+        raise ValueError("`--plan` goes with --shard. Received: no --shard")
 
 
 def _check_flags(opened, names, is_autoattack):
@@ -203,6 +244,7 @@ def main(_):
         )
     for name in FLAGS.attacks or ():
         registered.check("attacks", name, ("natural", "autoattack", *registered.attacks()))
+    _check_estimate()
     if FLAGS.network is not None:
         zoo.check_source(FLAGS.network)
     start_up.prepare_frameworks()

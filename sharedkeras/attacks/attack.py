@@ -153,6 +153,23 @@ class Attack:
             raise ValueError(f"`role` must be one of {ROLES}. Received: role={cls.role!r} of {cls.kind}")
 
     @property
+    def query_cost(self):
+        """The forward passes that one of an example's `queries` costs; a gradient counts as two."""
+        return 1.0 if self.black_box else 2.0
+
+    def most_queries(self, num_classes):
+        """Return the `queries` of an example that withstands the attack, or 0 if they vary.
+
+        Args:
+            num_classes: int.
+        """
+        return 0
+
+    def implied_by(self):
+        """Return the attacks each of whose successes is one of this attack too, with the same draws."""
+        return ()
+
+    @property
     def gradient_loss(self):
         """The loss whose gradient leads the attack: "ce", "margin" or "dlr"; None without gradients.
 

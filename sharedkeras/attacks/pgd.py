@@ -87,6 +87,11 @@ class PGD(Attack):
         """The input gradients that the attack takes of each example."""
         return self.steps * self.restarts * self.eot_samples
 
+    def most_queries(self, num_classes):
+        """Return the passes of every example, since none leaves early."""
+        restarts = self.restarts if self.random_start else 1
+        return restarts * self.eot_samples * (self.steps + 1 + int(self.keep_best))
+
     def craft(self, task):
         """Climb from each start, and keep for each example a success, else the largest loss."""
         restarts = self.restarts if task.start is None and self.random_start else 1

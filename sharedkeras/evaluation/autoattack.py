@@ -12,6 +12,9 @@ from sharedkeras.attacks import Attack, AttackResult
 from sharedkeras.attacks.apgd.apgd import effective_loss
 from sharedkeras.attacks.attack import check_attacks
 from sharedkeras.evaluation.checks.radius import check_radius
+from sharedkeras.evaluation.estimating import rounds
+from sharedkeras.evaluation.estimating.plan import Question
+from sharedkeras.evaluation.estimating.turns import Turns
 from sharedkeras.evaluation.judging.inputs import arrays
 from sharedkeras.evaluation.judging.judge import judge
 from sharedkeras.evaluation.judging.options import Options
@@ -19,6 +22,7 @@ from sharedkeras.evaluation.report.finding import Finding
 from sharedkeras.evaluation.suites.ensemble import ensemble
 from sharedkeras.models import as_classifier
 
+_PRECISION, _CONFIDENCE = 0.01, 0.95
 _LOSSES = {"dlr-targeted": "targeted DLR (needs 4 classes)", "dlr": "DLR (needs 3 classes)"}
 
 
@@ -34,7 +38,10 @@ def autoattack(
     batch_size=256,
     seed=0,
     select=None,
+    precision=None,
+    confidence=None,
     shard=None,
+    plan=None,
     index=None,
     settings=None,
     resume_from=None,
@@ -54,12 +61,21 @@ def autoattack(
         y: `(n,)` integer labels; None with batches.
         norm: "linf", "l2" or "l1".
         epsilon: float at least 0; with 0 the robust accuracy is the clean one.
-        version: "standard", "plus", "rand", "paper", "quick" or "custom"; see `ensemble`.
+        version: "standard", "plus", "rand", "paper", "quick", "estimate" or "custom"; see `ensemble`.
+            "estimate" judges all survivors of a first screen that are near to the boundary and a random
+            sample of the others, and reports an interval that holds the verdict of "standard" with this
+            seed on these images, at a fraction of its cost: `report.estimate`. `report.robust` is then
+            what was verified, an upper bound.
         attacks: dict from name to attack, for `version="custom"`.
         batch_size: int, the most examples attacked at once.
         seed: int.
         select: str or int, which output to attack, where the network has several.
-        shard: `(i, m)`: judge slice i of m, counted from 0; `evaluation.merge` joins the reports.
+        precision: of "estimate", the largest width of the interval, a fraction in (0, 1]; 0.01 if None.
+        confidence: of "estimate", the probability that the interval holds, in (0, 1); 0.95 if None.
+        shard: `(i, m)`: judge slice i of m, counted from 0; `evaluation.merge` joins the reports. An
+            estimate goes in rounds, and each slice needs a `resume_from` of its own.
+        plan: of a slice of an estimate, the `Report` into which `merge` joined the slices of the round
+            before; None in the first round.
         index: `(n,)` ints, the examples' numbers; 0, 1, ... if None.
         settings: dict of further entries for the report, such as the dataset's name.
         resume_from: path of a directory that keeps finished examples; a killed evaluation called again
@@ -84,12 +100,27 @@ def autoattack(
             f"Received: version={version!r}, attacks={attacks!r}"
         )
     epsilon = checked_radius(norm, epsilon)
+    question = _question(version, precision, confidence)
     classifier = as_classifier(network, select)
     if version == "custom":
         check_attacks(attacks, classifier)
     else:
         # An empty ball holds the clean image only; the attacks themselves refuse it.
         attacks = ensemble(version, norm=norm, epsilon=epsilon or 1.0)
+    note = {"norm": norm, "epsilon": epsilon, "version": version}
+    turns = steps = None
+    if question is not None:
+        _refuse_random(classifier)
+        note |= dataclasses.asdict(question)
+        numbers = np.arange(len(x)) if index is None else np.asarray(index)
+        if shard is not None:
+            steps = rounds.checked_steps(plan, resume_from, numbers, classifier, seed, note)
+        turns = Turns(question, seed, steps) if epsilon > 0 else None
+    if plan is not None and steps is None:
+        raise ValueError(
+            "`plan` goes with version='estimate' and a `shard`, and only with both. "
+            f"Received: version={version!r}, shard={shard!r}, plan={plan!r}"
+        )
     x, y, index, piece = _slice(x, y, index, shard)
     findings = []
     if version == "quick":
@@ -101,7 +132,6 @@ def autoattack(
                 "bound of what the version 'standard' gives.",
             )
         )
-    note = {"norm": norm, "epsilon": epsilon, "version": version, **piece, **(settings or {})}
     if epsilon == 0:
         findings.append(
             Finding("empty-ball", "info", "epsilon is 0: the robust accuracy is the clean accuracy.")
@@ -114,15 +144,19 @@ def autoattack(
         seed=seed,
         select=select,
         index=index,
-        settings=note,
+        settings={**note, **piece, **(settings or {})},
         findings=findings,
+        keep_margins=turns is not None,
         checks=epsilon > 0,
         resume_from=resume_from,
         label_names=label_names,
         verbose=verbose,
     )
-    report = judge(network, x, y, attacks, options)
-    return _renamed(report, names) if epsilon == 0 else report
+    report = judge(network, x, y, attacks, options, turns)
+    report = _renamed(report, names) if epsilon == 0 else report
+    if question is None:
+        return report
+    return rounds.concluded(report) if shard is None else rounds.unfinished(report, steps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +171,30 @@ class _Nothing(Attack):
         """Return the images as they are."""
         none = np.zeros(len(task.x), int)
         return AttackResult(task.x, none > 0, none + 0.0, none + math.inf, none)
+
+
+def _question(version, precision, confidence):
+    """Return what an estimate is asked, or None where nothing is estimated."""
+    if version == "estimate":
+        return Question(
+            precision=_PRECISION if precision is None else precision,
+            confidence=_CONFIDENCE if confidence is None else confidence,
+        )
+    if precision is not None or confidence is not None:
+        raise ValueError(
+            "`precision` and `confidence` go with version='estimate', and only with it. "
+            f"Received: version={version!r}, precision={precision!r}, confidence={confidence!r}"
+        )
+    return None
+
+
+def _refuse_random(classifier):
+    if classifier.random:
+        raise ValueError(
+            "version='estimate' needs a network whose verdicts on an example do not hang on the other "
+            "examples of its batch, and one that is random at inference draws for a batch. Use "
+            f"version='rand'. Received: network={classifier.name!r}"
+        )
 
 
 def checked_radius(norm, epsilon):

@@ -1,5 +1,6 @@
 """AutoAttack on many machines: one Ray task for each slice."""
 
+import contextlib
 import logging
 import math
 import os
@@ -25,6 +26,7 @@ from rich.progress import (
 from sharedkeras.arguments import need_count, need_positive
 from sharedkeras.data import check_images, check_labels
 from sharedkeras.evaluation.autoattack import autoattack
+from sharedkeras.evaluation.estimating.rounds import VERSION
 from sharedkeras.evaluation.judging.inputs import arrays
 from sharedkeras.evaluation.merge import merge
 from sharedkeras.files import save_network
@@ -69,7 +71,8 @@ def autoattack_on_ray(
         num_cpus_per_shard: number of cores that a slice takes, and of threads that it computes with.
         num_gpus_per_shard: number of GPUs that a slice takes; a fraction lets slices share one.
         resume_from: path of a directory, on a file system that all machines share, that keeps finished
-            examples, one subdirectory for each slice; with it a lost worker costs one batch.
+            examples, one subdirectory for each slice; with it a lost worker costs one batch. An
+            estimate, which goes in rounds, needs it on a cluster of several machines.
         verbose: bool, whether to show progress; None shows it on a terminal.
         **arguments: of `autoattack`, but for `shard`.
 
@@ -101,6 +104,8 @@ def autoattack_on_ray(
         )
     if isinstance(network, FrozenClassifier):
         network, arguments = network.network, {"select": network.select, **arguments}
+    if "plan" in arguments:
+        raise ValueError("The rounds of an estimate are made here. Received: plan=...")
     work = {"x": x, "y": y, "arguments": arguments, "floatx": keras.config.floatx()}
     work |= _packed(network) if isinstance(network, keras.Model) else {"network": network}
     options = {
@@ -114,18 +119,37 @@ def autoattack_on_ray(
     if ours:
         _start(ray)
     try:
-        stored = ray.put(work)
-        task = ray.remote(_judge_slice)
-        slices = {}
-        for i in range(shards):
-            journal = None if resume_from is None else _journal(resume_from, i, shards)
-            named = task.options(name=f"slice {i}/{shards}", **options)
-            slices[named.remote(stored, i, shards, journal)] = i
-        # Ended before the memory that the arrays of the slices lie in is given back.
-        return merge(_gather(ray, slices, retries, verbose))
+        with _kept(resume_from, arguments, ours) as kept:
+            stored, task, plan = ray.put(work), ray.remote(_judge_slice), None
+            while True:
+                slices = {}
+                for i in range(shards):
+                    journal = None if kept is None else _journal(kept, i, shards)
+                    named = task.options(name=f"slice {i}/{shards}", **options)
+                    slices[named.remote(stored, i, shards, journal, plan)] = i
+                # Ended before the memory that the arrays of the slices lie in is given back.
+                report = merge(_gather(ray, slices, retries, verbose))
+                if report.plan is None:
+                    return report
+                plan = report
     finally:
         if ours:
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def _kept(resume_from, arguments, ours):
+    """Yield where the slices keep their work: an estimate goes on from it round by round."""
+    if resume_from is not None or arguments.get("version") != VERSION:
+        yield resume_from
+    elif ours:  # All workers are on this machine.
+        with tempfile.TemporaryDirectory() as folder:
+            yield folder
+    else:
+        raise ValueError(
+            "An estimate goes on from the work of the round before: `resume_from` must be a directory "
+            "that all machines of the cluster share. Received: resume_from=None"
+        )
 
 
 def _import_ray():
@@ -180,7 +204,7 @@ def _journal(resume_from, i, m):
     return str(pathlib.Path(resume_from).absolute() / f"slice-{i}-of-{m}")
 
 
-def _judge_slice(work, i, m, resume_from):
+def _judge_slice(work, i, m, resume_from, plan):
     """Judge one slice; runs in a worker."""
     keras.config.set_floatx(work["floatx"])
     network = work["network"]
@@ -192,6 +216,7 @@ def _judge_slice(work, i, m, resume_from):
         work["y"],
         shard=(i, m),
         resume_from=resume_from,
+        plan=plan,
         verbose=False,
         **work["arguments"],
     )

@@ -3,6 +3,7 @@
 import numpy as np
 
 from sharedkeras.evaluation.checks.after import refreshed
+from sharedkeras.evaluation.estimating.rounds import concluded, is_estimate
 from sharedkeras.evaluation.report import Report, validation
 
 # What may differ between the slices of one evaluation: where they were cut and how they were run.
@@ -18,7 +19,9 @@ def merge(reports) -> Report:
 
     Returns:
         One report, ordered by `indices`. Seconds are summed, findings are united, the shard is
-        gone from the settings, and images are kept if every slice has them.
+        gone from the settings, and images are kept if every slice has them. Of slices of an estimate
+        the report has the `estimate` or, while that needs more work, the `plan` with which
+        `autoattack` is to be called for every slice again.
 
     Raises:
         ValueError: if a slice is missing or twice, or if the slices are not of one evaluation.
@@ -35,6 +38,7 @@ def merge(reports) -> Report:
         for name in ("cascade", "seed", "label_names"):
             _check_same(name, getattr(first, name), getattr(report, name))
         _check_same("settings", _common(first.settings), _common(report.settings))
+        _check_same("plan", _listed(first.plan), _listed(report.plan))
         versions = first.versions, report.versions
         _check_same("versions['sharedkeras']", *(v.get("sharedkeras") for v in versions))
 
@@ -75,6 +79,8 @@ def merge(reports) -> Report:
         findings=tuple(findings),
         adversarial=joined(lambda report: report.adversarial),
         images=joined(lambda report: report.images),
+        margins=joined(lambda report: report.margins),
+        passes=joined(lambda report: report.passes),
         indices=indices[order],
         labels=joined(lambda report: report.labels),
         predictions=joined(lambda report: report.predictions),
@@ -83,11 +89,16 @@ def merge(reports) -> Report:
         label_names=first.label_names,
     )
     # What is said of the outcome is said of the whole, not once for each slice.
-    return refreshed(joint)
+    joint = refreshed(joint)
+    return concluded(joint, first.plan or ()) if is_estimate(joint) else joint
 
 
 def _first(pair):
     return pair[0]
+
+
+def _listed(plan):
+    return [(step.attacks, step.index.tolist()) for step in plan or ()]
 
 
 def _common(settings):

@@ -126,6 +126,18 @@ class APGD(Attack):
             eot_samples=self.eot_samples,
         )
 
+    def most_queries(self, num_classes):
+        """Return the gradients of all runs of an example that withstands them."""
+        targets = min(self.targets, num_classes - 1) if self.loss == "dlr-targeted" else 1
+        phases = len(_MOVES[self.norm].phases(self.steps))
+        return targets * self.restarts * self.eot_samples * (self.steps + phases)
+
+    def implied_by(self):
+        """Return the same attack with fewer targets: its runs are the first of this attack's."""
+        if self.loss != "dlr-targeted":
+            return ()
+        return tuple(dataclasses.replace(self, targets=count) for count in range(1, self.targets))
+
     def craft(self, task):
         """Climb from each start and towards each target, and judge what is kept of it."""
         x, y, labelled = task.x, task.y, is_label(task.y)

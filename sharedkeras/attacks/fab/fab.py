@@ -99,6 +99,17 @@ class FAB(Attack):
                 f"alpha_max={self.alpha_max!r}, eta={self.eta!r}, beta={self.beta!r}"
             )
 
+    @property
+    def query_cost(self):
+        """The forward passes of a query: of the two or more of an iteration one is no gradient."""
+        return 1.5 if self.targeted else 2.0
+
+    def most_queries(self, num_classes):
+        """Return the passes of all runs of an example that withstands them."""
+        others = num_classes - 1
+        runs, rivals = (min(self.targets, others), 1) if self.targeted else (1, others)
+        return runs * self.restarts * self.eot_samples * (self.steps * (rivals + 1) + 1)
+
     def craft(self, task):
         """Walk from each start, and for each target, to the nearest misclassified point."""
         classifier, x, epsilon = task.classifier, task.x, task.epsilon

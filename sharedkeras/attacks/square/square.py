@@ -71,6 +71,10 @@ class Square(Attack):
         if self.p_init > 1:
             raise ValueError(f"`p_init` must be at most 1. Received: p_init={self.p_init!r}")
 
+    def most_queries(self, num_classes):
+        """Return the passes of an example that no restart breaks."""
+        return self.restarts * self.eot_samples * (self.queries + 1)
+
     def craft(self, task):
         """Search from each start, and judge what is kept by fresh forward passes."""
         x, y, epsilon, start = task.x, task.y, task.epsilon, task.start

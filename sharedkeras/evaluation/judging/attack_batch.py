@@ -31,9 +31,11 @@ def attack_batch(classifier, attack, x, y, index, seed, batch_size, max_rows, pr
         probe_gradients: bool, whether to count gradients of no use where the attack ended.
 
     Returns:
-        Dict of arrays: `success` `(batch,)` bool; of the successes `adversarial`, `distance`,
-        `predicted`; `seconds`; with `probe_gradients` also `probed` and, where there is something to
-        count, `end` and, for APGD, `checkpoints`, rows of (iterations, n, zero, broken).
+        Dict of arrays: `success` `(batch,)` bool; `margin` `(batch,)`, the true class's logit less the
+        largest other one on the image that the attack returned; `passes` `(batch,)`, the forward passes
+        spent; of the successes `adversarial`, `distance`, `predicted`; `seconds`; with `probe_gradients`
+        also `probed` and, where there is something to count, `end` and, for APGD, `checkpoints`, rows
+        of (iterations, n, zero, broken).
     """
     started = time.perf_counter()
     # An attack makes hundreds of passes over every row, and must compile its graphs for some size: it
@@ -58,6 +60,8 @@ def attack_batch(classifier, attack, x, y, index, seed, batch_size, max_rows, pr
     success = claimed & verified
     done = {
         "success": success,
+        "margin": margins(y, logits),
+        "passes": attack.query_cost * ops.convert_to_numpy(result.queries)[:count].astype("float32"),
         "adversarial": adv[success],
         "distance": distance[success],
         "predicted": np.argmax(logits, axis=1)[success].astype("int32"),
@@ -71,6 +75,19 @@ def attack_batch(classifier, attack, x, y, index, seed, batch_size, max_rows, pr
         if watch is not None and watch.counts:
             done["checkpoints"] = np.array([(at, *found) for at, found in watch.counts.items()])
     return done
+
+
+def margins(y, logits):
+    """Return by how much the true class's logit exceeds the largest other one, `(batch,)` float32.
+
+    Args:
+        y: `(batch,)` labels.
+        logits: `(batch, K)` array.
+    """
+    rows = np.arange(len(y))
+    others = logits.astype("float32", copy=True)
+    others[rows, y] = -math.inf
+    return logits[rows, y].astype("float32") - others.max(axis=1)
 
 
 def verify(attack, x, y, adv, logits):

@@ -31,7 +31,7 @@ _CALLABLE_TOLERANCE = 1e-3
 some 1e-4."""
 
 
-def judge(network, x, y, attacks, options):
+def judge(network, x, y, attacks, options, turns=None):
     """Run attacks on a network and report who survives.
 
     The original images are always the start. Every claimed success is verified on a fresh forward pass:
@@ -44,6 +44,9 @@ def judge(network, x, y, attacks, options):
         y: `(n,)` integer labels.
         attacks: dict from name to attack, in the order in which they run.
         options: `Options`.
+        turns: function of attacks and `Tally` that yields, again and again, the name of an attack, the
+            rows to run it on next, and a dict from the attacks after it to how many examples each is
+            likely to see; None runs each attack once on whom it is to see.
 
     Returns:
         `Report`.
@@ -71,10 +74,16 @@ def judge(network, x, y, attacks, options):
     # Where gradients are known to lead nowhere, the end of an attack by gradients tells nothing new.
     probe_gradients = options.checks and not any(f.code in gradients.CODES for f in findings)
     _ = classifier.folded  # Made once, before the weights are copied to the devices.
-    with Progress(options.verbose) as progress, DevicePool(classifier) as pool:
-        for name, attack in attacks.items():
-            run = _Run(name, attack, classifier, examples, batch_size, options, probe_gradients)
-            run(tally, journal, pool, progress)
+
+    def cost(name):
+        attack, classes = attacks[name], classifier.num_classes
+        return 0.0 if classes is None else attack.query_cost * attack.most_queries(classes)
+
+    with Progress(options.verbose, cost) as progress, DevicePool(classifier) as pool:
+        for name, rows, later in (turns or _in_turn)(attacks, tally):
+            probe = probe_gradients and not tally.has_begun(name)
+            run = _Run(name, attacks[name], classifier, examples, batch_size, options, probe)
+            run(rows, later, tally, journal, pool, progress)
     checkpoints, ends = tally.gradient_counts
     findings = gradients.softened(findings, tally.flags["clean"], tally.standing)
     findings += gradients.judge_checkpoints(checkpoints)
@@ -93,6 +102,8 @@ def judge(network, x, y, attacks, options):
         labels=examples.y,
         predictions=tally.predictions,
         distance=tally.distance,
+        margins=tally.margins if options.keep_margins else None,
+        passes=tally.passes if options.keep_margins else None,
         label_names=options.label_names,
     )
     return refreshed(report) if options.checks else report
@@ -106,11 +117,10 @@ class _Run:
         self.classifier, self.examples, self.batch_size = classifier, examples, batch_size
         self.options, self.probe_gradients = options, probe_gradients
 
-    def __call__(self, tally, journal, pool, progress):
+    def __call__(self, todo, later, tally, journal, pool, progress):
         started, spent = time.perf_counter(), 0.0
-        todo = tally.todo
         tally.begin(self.name)
-        progress.start(self.name, len(todo))
+        progress.start(self.name, len(todo), later)
         earlier = self._kept(journal, todo)
         if earlier is not None:
             rows, done = earlier
@@ -137,7 +147,8 @@ class _Run:
 
         results = pool.map(work, list(enumerate(batches)))
         for rows, done in zip(batches, results, strict=True):
-            progress.advance(len(rows), broken=tally.add(self.name, rows, done))
+            passes = float(np.sum(done["passes"]))
+            progress.advance(len(rows), broken=tally.add(self.name, rows, done), passes=passes)
         seconds = time.perf_counter() - started + spent
         progress.finish(self.name, tally.end(self.name, seconds), seconds)
 
@@ -151,6 +162,12 @@ class _Run:
             if earlier is None or "probed" in earlier[1] or not must_probe:
                 break
         return None if earlier is None else (asked[earlier[0]], earlier[1])
+
+
+def _in_turn(attacks, tally):
+    names = list(attacks)
+    for at, name in enumerate(names):
+        yield name, tally.todo, dict.fromkeys(names[at + 1 :], len(tally.todo))
 
 
 def _settings(classifier, attacks, options):

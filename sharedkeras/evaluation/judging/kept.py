@@ -40,11 +40,11 @@ def kept(journal, key, classifier, attack, examples, batch_size):
         entry `probed` where gradients were looked at. None if nothing is kept.
     """
     entries = None if key is None or not len(examples.index) else journal.read(key, examples.index)
-    found = _by_example(entries or [], examples)
+    found = _implied(journal, attack, examples) | _by_example(entries or [], examples)
     if not found:
         return None
     rows = np.array(sorted(found))
-    images, seconds = zip(*(found[row] for row in rows), strict=True)
+    images, margins, passes, seconds = zip(*(found[row] for row in rows), strict=True)
     success = np.array([image is not None for image in images])
     adv = np.array([image for image in images if image is not None], examples.x.dtype)
     adv = adv.reshape(-1, *examples.x.shape[1:])
@@ -54,12 +54,14 @@ def kept(journal, key, classifier, attack, examples, batch_size):
     stays[success] = sound
     done = {
         "success": success[stays],
+        "margin": np.array(margins, "float32")[stays],
+        "passes": np.array(passes, "float32")[stays],
         "adversarial": adv[sound],
         "distance": distance[sound],
         "predicted": predicted[sound],
         "seconds": np.float64(sum(seconds)),
     }
-    for entry in entries:
+    for entry in entries or ():
         done |= {name: entry[name] for name in ("probed", "end", "checkpoints") if name in entry}
     return rows[stays], done
 
@@ -72,8 +74,18 @@ def _verified(classifier, attack, examples, adv, batch_size):
     return sound, distance, np.argmax(logits, axis=1).astype("int32")
 
 
+def _implied(journal, attack, examples):
+    """Return the successes of attacks whose successes are this one's too, as `_by_example` does."""
+    found = {}
+    for other in attack.implied_by() if len(examples.index) else ():
+        entries = journal.read(attack_key(other), examples.index)
+        kept_of_it = _by_example(entries or [], examples)
+        found |= {row: kept for row, kept in kept_of_it.items() if kept[0] is not None}
+    return found
+
+
 def _by_example(entries, examples):
-    """Return a dict from row to (adversarial image or None, seconds)."""
+    """Return a dict from row to (adversarial image or None, margin, passes, seconds)."""
     row_of = {int(number): row for row, number in enumerate(examples.index)}
     found = {}
     for entry in entries:
@@ -81,19 +93,23 @@ def _by_example(entries, examples):
             continue
         images = iter(entry["adversarial"])
         seconds = float(entry["seconds"]) / len(entry["index"])
-        for number, success in zip(entry["index"], entry["success"], strict=True):
+        columns = (entry[name] for name in ("index", "success", "margin", "passes"))
+        for number, success, margin, passes in zip(*columns, strict=True):
             image = next(images) if success else None
             if int(number) in row_of:
-                found[row_of[int(number)]] = (image, seconds)  # The latest entry counts.
+                # The latest entry counts.
+                found[row_of[int(number)]] = (image, margin, passes, seconds)
     return found
 
 
 def _is_sound(entry, x):
     success, adv = entry.get("success"), entry.get("adversarial")
-    if success is None or adv is None or "seconds" not in entry:
+    columns = [entry.get(name) for name in ("margin", "passes")]
+    if success is None or adv is None or "seconds" not in entry or any(c is None for c in columns):
         return False
     return (
-        success.dtype == bool
+        all(column.shape == entry["index"].shape for column in columns)
+        and success.dtype == bool
         and success.shape == entry["index"].shape
         and adv.dtype == x.dtype
         and adv.shape == (success.sum(), *x.shape[1:])

@@ -18,6 +18,7 @@ class Options:
         index: `(n,)` ints, the examples' numbers; 0, 1, ... if None.
         settings: further entries for the report.
         findings: `Finding`s to start with.
+        keep_margins: whether the report is to hold each example's margins and passes.
         checks: whether to check the network and the outcome, and to add what is found.
         resume_from: path of the directory that keeps finished examples, or None.
         label_names: names of the classes.
@@ -34,6 +35,7 @@ class Options:
     index: Any = None
     settings: dict | None = None
     findings: tuple = ()
+    keep_margins: bool = False
     checks: bool = True
     resume_from: Any = None
     label_names: Any = None

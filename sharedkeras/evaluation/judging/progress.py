@@ -16,17 +16,28 @@ from rich.progress import (
     Progress as Bar,
 )
 
+_LINE_SECONDS = 60.0
+"""Between two lines of a log while an attack is under way."""
+
 
 class Progress:
     """A bar with the time remaining for each attack, and a line when it has ended.
 
-    Without a terminal only the lines are written, so that a log stays readable.
+    The time remaining in all is reckoned from the forward passes that are left and from how long those
+    so far took: known from the first batch on, and too large as long as later attacks are counted for
+    examples that earlier ones will break. Without a terminal only the lines are written, so that a log
+    stays readable.
 
     Args:
         verbose: bool; None shows progress where standard error is a terminal.
+        cost: function of an attack's name that gives the forward passes of an example that withstands
+            it, 0 where that is not known.
     """
 
-    def __init__(self, verbose=None):
+    def __init__(self, verbose=None, cost=None):
+        self._cost = cost or (lambda name: 0.0)
+        self._spent, self._later, self._left = 0.0, 0.0, 0
+        self._begun = self._told = time.perf_counter()
         console = Console(stderr=True)
         self._show = console.is_terminal if verbose is None else verbose
         self._bar = Bar(
@@ -36,6 +47,7 @@ class Progress:
             TextColumn("{task.fields[broken]} broken"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[in_all]}"),
             console=console,
             disable=not (self._show and console.is_terminal),
             transient=True,
@@ -50,18 +62,52 @@ class Progress:
     def __exit__(self, *_):
         self._bar.stop()
 
-    def start(self, name, total):
-        """Begins an attack on `total` examples."""
-        self._broken, self._started = 0, time.perf_counter()
-        self._task = self._bar.add_task(name, total=total, broken=0)
+    def start(self, name, total, later=None):
+        """Begin an attack on `total` examples.
 
-    def advance(self, count, broken):
-        """Count examples as done, `broken` of them misclassified now."""
-        self._broken += broken
-        self._bar.update(self._task, advance=count, broken=self._broken)
+        Args:
+            name: str.
+            total: int.
+            later: dict from the attacks after it to the examples that each is to see, as far as known.
+        """
+        self._name, self._total, self._left, self._broken = name, total, total, 0
+        self._later = sum(self._cost(attack) * count for attack, count in (later or {}).items())
+        self._task = self._bar.add_task(name, total=total, broken=0, in_all=self._in_all())
+
+    def advance(self, count, broken, passes=0.0):
+        """Count examples as done, `broken` of them misclassified now, for so many forward passes."""
+        self._broken, self._left = self._broken + broken, self._left - count
+        self._spent += passes
+        self._bar.update(self._task, advance=count, broken=self._broken, in_all=self._in_all())
+        now = time.perf_counter()
+        if self._show and self._bar.disable and self._left and now - self._told >= _LINE_SECONDS:
+            self._told = now
+            done = f"{self._total - self._left} of {self._total}"
+            print(f"{self._name:<16} {done}  {self._in_all()}", file=sys.stderr)
 
     def finish(self, name, accuracy, seconds):
         """End an attack with one line."""
         self._bar.remove_task(self._task)
         if self._show:
-            print(f"{name:<16} {100 * accuracy:6.2f} %  {seconds:8.1f} s", file=sys.stderr)
+            left = self._in_all()
+            end = f"  {left}" if left else ""
+            print(f"{name:<16} {100 * accuracy:6.2f} %  {seconds:8.1f} s{end}", file=sys.stderr)
+
+    @property
+    def seconds_left(self):
+        """The time that the rest of the evaluation takes, or None as long as nothing is known."""
+        if not self._spent:
+            return None
+        rate = (time.perf_counter() - self._begun) / self._spent
+        return rate * (self._left * self._cost(self._name) + self._later)
+
+    def _in_all(self):
+        left = self.seconds_left
+        return "" if left is None else f"about {_duration(left)} to go"
+
+
+def _duration(seconds):
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -15,7 +15,7 @@ class Tally:
         cascade: bool, whether each attack sees only what the ones before it left standing.
 
     Attributes:
-        flags, seconds, distance: dicts as a `Report` has them.
+        flags, seconds, distance, margins, passes: dicts as a `Report` has them.
         standing: `(n,)` bool, correct under all attacks so far.
     """
 
@@ -23,6 +23,7 @@ class Tally:
         self.examples, self.cascade = examples, cascade
         self.flags = {"clean": clean_labels == examples.y}
         self.seconds, self.distance = {"clean": seconds}, {}
+        self.margins, self.passes, self._broken = {}, {}, {}
         self.standing = self.flags["clean"].copy()
         self.adversarial = examples.x.copy()
         self._clean_labels, self._predicted = clean_labels, clean_labels.copy()
@@ -34,10 +35,20 @@ class Tally:
         return np.flatnonzero(self.standing if self.cascade else self.flags["clean"])
 
     def begin(self, name):
-        """Begin an attack."""
+        """Begin an attack, or go on with one on further examples."""
+        if name in self._broken:
+            return
+        count = len(self.standing)
         self.flags[name] = self.flags["clean"].copy()
-        self.distance[name] = np.full(len(self.standing), math.inf, "float32")
+        self.distance[name] = np.full(count, math.inf, "float32")
+        self.margins[name] = np.full(count, math.nan, "float32")
+        self.passes[name] = np.full(count, math.nan, "float32")
+        self._broken[name] = np.zeros(count, bool)
         self.seconds[name] = 0.0
+
+    def has_begun(self, name):
+        """Tell whether an attack has been run on some examples."""
+        return name in self._broken
 
     def add(self, name, rows, done):
         """Enter what an attack did to some rows.
@@ -51,7 +62,8 @@ class Tally:
             The number of rows that are broken.
         """
         broken = rows[done["success"]]
-        self.flags[name][broken] = False
+        self._broken[name][broken] = True
+        self.margins[name][rows], self.passes[name][rows] = done["margin"], done["passes"]
         self.distance[name][broken] = done["distance"]
         fresh = self.standing[broken]
         self.adversarial[broken[fresh]] = done["adversarial"][fresh]
@@ -66,9 +78,12 @@ class Tally:
 
     def end(self, name, seconds):
         """End an attack, which took so many seconds, and return the accuracy that it leaves."""
-        if self.cascade:
-            self.flags[name] = self.standing.copy()
-        self.seconds[name] = seconds
+        left = self.flags["clean"]
+        for attack, broken in self._broken.items():
+            # An attack that goes on breaks examples that later ones did not leave either.
+            self.flags[attack] = (left if self.cascade else self.flags["clean"]) & ~broken
+            left = self.flags[attack]
+        self.seconds[name] += seconds
         return float(np.mean(self.flags[name]))
 
     @property

@@ -9,6 +9,7 @@ import jinja2
 import numpy as np
 
 from sharedkeras.evaluation.report import charts, pictures
+from sharedkeras.evaluation.report.margin_plot import margin_plot
 from sharedkeras.evaluation.report.text import percent, wilson
 from sharedkeras.evaluation.report.validation import checked_history
 
@@ -45,6 +46,8 @@ def render(report, *, run=None) -> str:
             clean=rows[0],
             worst=worst,
             rows=rows,
+            estimate=_estimate(report),
+            margins=margin_plot(report),
             attack_rows=_attack_rows(report.settings.get("attacks")),
             panels=charts.training_panels(history) if history else [],
             pictures=_pictures(report),
@@ -104,7 +107,10 @@ def _subtitle(report):
         parts.append(f"{ball} of radius {_radius(epsilon)}")
     if settings.get("version"):
         name = "AutoAttack" if settings["version"] in _AUTOATTACK else "attacks:"
-        parts.append(f"{name} {_shown(settings['version'])}")
+        if report.estimate is not None:
+            parts.append("an estimate of AutoAttack standard")
+        else:
+            parts.append(f"{name} {_shown(settings['version'])}")
     parts.append(f"seed {report.seed}")
     if isinstance(settings.get("shard"), list) and len(settings["shard"]) == 2:
         slice_, count = settings["shard"]
@@ -174,6 +180,20 @@ def _rows(report):
         seconds=seconds(sum(report.seconds.values()) if report.seconds else None),
     )
     return rows, worst
+
+
+def _estimate(report):
+    found = report.estimate
+    if found is None:
+        return None
+    return {
+        "sentence": f"{found.sentence[0].upper()}{found.sentence[1:]}",
+        "value": found.percent(found.value),
+        "low": found.percent(found.low),
+        "high": found.percent(found.high),
+        "note": "exact" if found.exact else f"with {100 * found.confidence:g} % confidence",
+        "cost": f"{100 * found.cost:.0f}",
+    }
 
 
 def _pictures(report):

@@ -8,6 +8,7 @@ import os
 
 import numpy as np
 
+from sharedkeras.evaluation.report.estimate import Estimate
 from sharedkeras.files import read_json
 
 FORMAT = "sharedkeras-report/1"
@@ -119,6 +120,15 @@ def dumps(report) -> str:
         tree["predictions"] = {k: _array(v, "<i4") for k, v in report.predictions.items()}
     if report.distance is not None:
         tree["distance"] = {k: _array(v, "<f4") for k, v in report.distance.items()}
+    for name, values in (("margins", report.margins), ("passes", report.passes)):
+        if values is not None:
+            tree[name] = {k: _array(v, "<f4") for k, v in values.items()}
+    if report.estimate is not None:
+        tree["estimate"] = dataclasses.asdict(report.estimate)
+    if report.plan is not None:
+        tree["plan"] = [
+            {"attacks": list(step.attacks), "indices": _array(step.index, "<i8")} for step in report.plan
+        ]
     if report.history is not None:
         tree["history"] = {
             name: [float(v) if np.isfinite(v) else None for v in column]
@@ -160,7 +170,14 @@ def fields(tree):
     for name, dtype in (("indices", "<i8"), ("labels", "<i4")):
         if name in tree:
             found[name] = _numbers(name, tree[name], dtype)
-    for name, dtype in (("predictions", "<i4"), ("distance", "<f4")):
+    if "estimate" in tree:
+        found["estimate"] = Estimate(**tree["estimate"])
+    if "plan" in tree:
+        found["plan"] = [
+            (step["attacks"], _numbers("plan", step["indices"], "<i8")) for step in tree["plan"]
+        ]
+    per_attack = {"predictions": "<i4", "distance": "<f4", "margins": "<f4", "passes": "<f4"}
+    for name, dtype in per_attack.items():
         if name in tree:
             entries = tree[name].items()
             found[name] = {key: _numbers(f"{name}[{key!r}]", entry, dtype) for key, entry in entries}

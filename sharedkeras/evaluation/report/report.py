@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sharedkeras.evaluation.report import json_format, validation
+from sharedkeras.evaluation.report.estimate import Estimate, Step
 from sharedkeras.evaluation.report.finding import Finding
 from sharedkeras.files import write_atomically
 
@@ -38,6 +39,12 @@ class Report:
         labels: true classes, int `(n,)`.
         predictions: classes predicted on the `"clean"` and the `"adversarial"` images, int `(n,)`.
         distance: per attack, the smallest norm of a successful perturbation, `(n,)`, inf without.
+        margins: per attack, the true class's logit less the largest other one on the image that it
+            ended at, `(n,)`, NaN for an example that it was not run on. Of estimates only.
+        passes: per attack, the forward passes spent, a gradient counting as two, `(n,)`, NaN likewise.
+        estimate: `Estimate` of the accuracy that AutoAttack's `standard` leaves; `flags` are then what
+            was verified, and `robust` an upper bound.
+        plan: of an estimate in slices, the `Step`s that every slice must have done next.
         history: columns of the training run's `metrics.csv`, all of one length.
         label_names: names of the classes.
 
@@ -58,6 +65,10 @@ class Report:
     labels: np.ndarray | None = dataclasses.field(default=None, repr=False)
     predictions: dict[str, np.ndarray] | None = dataclasses.field(default=None, repr=False)
     distance: dict[str, np.ndarray] | None = dataclasses.field(default=None, repr=False)
+    margins: dict[str, np.ndarray] | None = dataclasses.field(default=None, repr=False)
+    passes: dict[str, np.ndarray] | None = dataclasses.field(default=None, repr=False)
+    estimate: Estimate | None = None
+    plan: tuple[Step, ...] | None = dataclasses.field(default=None, repr=False)
     history: dict[str, np.ndarray] | None = dataclasses.field(default=None, repr=False)
     label_names: tuple[str, ...] | None = dataclasses.field(default=None, repr=False)
 

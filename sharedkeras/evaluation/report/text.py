@@ -78,6 +78,12 @@ def text_table(report) -> str:
             *rows[1:-1],
             rule,
             rows[-1],
+            *([] if report.estimate is None else [_quoted(report.estimate)]),
             f"Verdict: {report.verdict}. {report.verdict_sentence}",
         ]
     )
+
+
+def _quoted(estimate):
+    cost = f"{100 * estimate.cost:.0f} % of its forward passes"
+    return f"{estimate.sentence}; {cost}. The rows above are upper bounds."

@@ -5,6 +5,7 @@ import numbers
 import numpy as np
 
 from sharedkeras.evaluation.report import json_format
+from sharedkeras.evaluation.report.estimate import Estimate, Step
 from sharedkeras.evaluation.report.finding import Finding, checked_finding
 
 _SHOWN = 1000  # Of the slices that are missing, those below this number.
@@ -45,11 +46,16 @@ def checked(parts):
             name: per_example(f"predictions[{name!r}]", integers(f"predictions[{name!r}]", value), n)
             for name, value in given["predictions"].items()
         }
-    if "distance" in given:
-        values["distance"] = {
-            name: per_example(f"distance[{name!r}]", value, n).astype("float32")
-            for name, value in given["distance"].items()
-        }
+    for part in ("distance", "margins", "passes"):
+        if part in given:
+            values[part] = {
+                name: per_example(f"{part}[{name!r}]", value, n).astype("float32")
+                for name, value in given[part].items()
+            }
+    if "estimate" in given:
+        values["estimate"] = checked_estimate(given["estimate"], flags)
+    if "plan" in given:
+        values["plan"] = tuple(checked_step(step) for step in given["plan"])
     return values | checked_images({k: given[k] for k in ("adversarial", "images") if k in given}, n)
 
 
@@ -93,6 +99,32 @@ def checked_names(names):
     if isinstance(names, str | dict):
         raise ValueError(f"`label_names` must be a sequence of names. Received: label_names={names!r}")
     return tuple(json_format.text(name) for name in names)
+
+
+def checked_estimate(estimate, flags):
+    """Return the estimate, or raise a ValueError where the flags contradict it."""
+    if not isinstance(estimate, Estimate):
+        raise ValueError(f"`estimate` must be an `Estimate`. Received: estimate={estimate!r}")
+    verified = float(np.mean(np.logical_and.reduce(list(flags.values()))))
+    if estimate.high > verified + 1e-9:
+        raise ValueError(
+            f"An estimate must not lie above what was verified, {verified}. "
+            f"Received: estimate={estimate!r}"
+        )
+    return estimate
+
+
+def checked_step(step):
+    """Return a `Step` of names and distinct numbers, or raise a ValueError."""
+    attacks, index = step
+    index = integers("plan's indices", index if len(index) else np.zeros(0, int))
+    named = isinstance(attacks, list | tuple) and all(isinstance(name, str) for name in attacks)
+    if not named or index.ndim != 1 or len(np.unique(index)) != len(index):
+        raise ValueError(
+            "A step of a plan must have names of attacks and distinct numbers of examples. "
+            f"Received: attacks={attacks!r}, indices={index!r}"
+        )
+    return Step(tuple(attacks), index)
 
 
 def checked_images(images, n):

@@ -1,0 +1,115 @@
+"""Judges a network in full and keeps what an estimate would have seen of every example.
+
+    python -m benchmarks.estimate.verdicts --network=mnist-cnn-shared --dataset=mnist --epsilon=0.3
+    python -m benchmarks.estimate.verdicts --network=M2 --dataset=cifar10 --epsilon=0.031372549
+
+An estimate that is asked for more than one example can tell judges everybody: it is `standard`, with the
+margins and forward passes that `benchmarks.estimate.coverage` replays. The images are a random sample of
+the whole test set. `--cheap=0.01` runs an estimate of this precision first, from which the full verdict
+goes on, and so tells what share of the passes and of the seconds it took.
+"""
+
+import io
+import json
+import pathlib
+import sys
+import time
+
+import numpy as np
+from absl import app, flags
+
+from sharedkeras import data, evaluation
+from sharedkeras.data.subset import subset
+from sharedkeras.files import write_atomically
+
+flags.DEFINE_string(
+    "network", None, "M1, M2 (the golden networks of the tests), or what zoo.find takes.", required=True
+)
+flags.DEFINE_string("dataset", None, "Name of the data.", required=True)
+flags.DEFINE_string("norm", "linf", "Norm of the ball.")
+flags.DEFINE_float("epsilon", None, "Size of the ball.", required=True)
+flags.DEFINE_integer("n", 1000, "Images.")
+flags.DEFINE_integer("seed", 0, "Seed of the sample and of the attacks.")
+flags.DEFINE_integer("batch_size", 256, "Images at once.")
+flags.DEFINE_float("cheap", None, "Precision of an estimate that is made first.")
+flags.DEFINE_string("kept", None, "Directory of finished work.", required=True)
+flags.DEFINE_string("data_dir", None, "Directory of the data.")
+flags.DEFINE_string("out", None, "The .npz file to write.", required=True)
+FLAGS = flags.FLAGS
+EXACT = 1e-9
+"""A precision finer than any example."""
+
+
+def load(name):
+    """Return the network of that name."""
+    if name in ("M1", "M2"):
+        sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tests"))
+        from support import golden
+
+        return {"M1": golden.M1, "M2": golden.M2}[name]()
+    import zoo
+
+    return zoo.find(name)
+
+
+def main(_):
+    """Judge, write the file, print the figures as JSON."""
+    network = load(FLAGS.network)
+    images = data.load(FLAGS.dataset, "test", data_dir=FLAGS.data_dir)
+    rows = subset(len(images.x), FLAGS.n, way="random", seed=FLAGS.seed)
+    arguments = {
+        "norm": FLAGS.norm,
+        "epsilon": FLAGS.epsilon,
+        "version": "estimate",
+        "batch_size": FLAGS.batch_size,
+        "seed": FLAGS.seed,
+        "index": rows,
+        "resume_from": FLAGS.kept,
+        "verbose": True,
+    }
+    printed = {"network": FLAGS.network, "n": len(rows), "seed": FLAGS.seed}
+    started = time.perf_counter()
+    if FLAGS.cheap is not None:
+        cheap = evaluation.autoattack(
+            network, images.x[rows], images.y[rows], precision=FLAGS.cheap, **arguments
+        )
+        printed |= {
+            "estimate": cheap.estimate.sentence,
+            "cost": cheap.estimate.cost,
+            "seconds": time.perf_counter() - started,
+            "interval": [cheap.estimate.low, cheap.estimate.high],
+        }
+    report = evaluation.autoattack(network, images.x[rows], images.y[rows], precision=EXACT, **arguments)
+    printed |= {
+        "clean": report.clean,
+        "standard": report.robust,
+        "seconds_of_standard": time.perf_counter() - started,
+        "broken": report.broken,
+    }
+    settings = {name: report.settings[name] for name in ("norm", "epsilon", "weights_sha256")}
+    about = {**printed, **settings, "dataset": FLAGS.dataset, "versions": report.versions}
+    names = [name for name in report.flags if name != "clean"]
+    stack = np.stack([report.flags[name] for name in report.flags], axis=1)
+    path = pathlib.Path(FLAGS.out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(
+        path,
+        _packed(
+            broken_at=np.sum(stack, axis=1).astype("uint8"),
+            margin=np.stack([report.margins[name] for name in names[:2]], axis=1),
+            passes=np.stack([report.passes[name] for name in names], axis=1),
+            index=report.indices,
+            about=np.array(json.dumps(about)),
+        ),
+    )
+    print(json.dumps(about, indent=1))
+
+
+def _packed(**arrays):
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    app.run(main)

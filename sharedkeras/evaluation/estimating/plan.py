@@ -1,0 +1,244 @@
+"""What an estimate does next, as a pure function of what is known of each example."""
+
+import dataclasses
+import functools
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
+
+from sharedkeras.arguments import need_between
+from sharedkeras.evaluation.estimating.bounds import largest_count, least_sample, smallest_count
+from sharedkeras.evaluation.report.estimate import Estimate, Step
+from sharedkeras.evaluation.suites.ensemble import REST, SCREEN
+from sharedkeras.math import random
+
+_CENSUS = 0.05
+"""Of the survivors. On networks by others what falls after the screen lies within the nearest 0.08."""
+_FURTHER = 0.025
+"""The census goes on by such a share as long as the last such share of it holds a broken example."""
+_LARGEST_CENSUS = 0.15
+"""Where examples fall beyond it, the margin does not tell which, and the audit has to."""
+_LOW_SHARES = (0.80, 0.06, 0.04)
+_HIGH_SHARES = (0.04, 0.03, 0.03)
+"""Of the error probability, for both ends of the interval at the first, second and third look. Most of
+it goes where it is needed nearly always: to exclude at the first look that more fall than were seen."""
+_LEAST_AUDIT = 10
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Question:
+    """How sure the estimate is to be.
+
+    Args:
+        precision: the largest width of the interval, a fraction of all examples, in (0, 1].
+        confidence: in (0, 1).
+
+    Raises:
+        ValueError: if one is out of range.
+    """
+
+    precision: float
+    confidence: float
+
+    def __post_init__(self):
+        """Check the ranges."""
+        for name in ("precision", "confidence"):
+            value = getattr(self, name)
+            need_between(0, 1, **{name: value})
+            if value == 0 or (name == "confidence" and value == 1):
+                ends = "(0, 1)" if name == "confidence" else "(0, 1]"
+                raise ValueError(f"`{name}` must be a fraction in {ends}. Received: {name}={value}")
+            object.__setattr__(self, name, float(value))
+
+
+class Found(NamedTuple):
+    """What is known so far.
+
+    Attributes:
+        seed: int.
+        index: `(n,)` ints, the examples' numbers.
+        clean: `(n,)` bool, correct without an attack.
+        broken: dict from attack to `(n,)` bool, broken by it.
+        margin: dict from attack to `(n,)` float, the true class's logit less the largest other one where
+            the attack ended; NaN for an example that it was not run on.
+        passes: dict from attack to `(n,)` float, forward passes spent.
+    """
+
+    seed: int
+    index: Any
+    clean: Any
+    broken: dict
+    margin: dict
+    passes: dict
+
+
+def decide(found, question):
+    """Return the next step, or the estimate once nothing is left to do.
+
+    The screen is APGD-CE on all and APGD-T on the first three targets for the nearer half of its
+    survivors. The survivors nearest to the boundary are judged in full, and so is a random sample of
+    the others: the m of the smallest random numbers, one for each example, so that samples nest. Looks
+    at m, 2 m, 4 m and all others follow one another until the interval is as narrow as asked.
+
+    Which survivors the census takes depends on margins and on what the census itself found, never on
+    the audit, so that the audit stays a simple random sample of the others.
+
+    Args:
+        found: `Found`.
+        question: `Question`.
+
+    Returns:
+        `Step` or `Estimate`.
+    """
+    first, second = SCREEN
+    if first not in found.broken:
+        return Step((first,), found.index[found.clean])
+    standing = found.clean & ~found.broken[first]
+    if second not in found.broken:
+        rows = _by_margin(found, standing)
+        return Step((second,), np.sort(found.index[rows[: math.ceil(len(rows) / 2)]]))
+    survivors = _by_margin(found, standing & ~found.broken[second])
+    nobody = np.zeros_like(standing)
+    judged = np.isfinite(found.margin[REST[0]]) if REST[0] in found.margin else nobody
+    broken = np.logical_or.reduce([nobody, *(found.broken[n] for n in REST if n in found.broken)])
+    census, settled = _census(survivors, judged, broken)
+    others = survivors[census:]
+    others = others[np.argsort(_draws(found.seed, found.index)[others], kind="stable")]
+    n = len(found.index)
+    looks = _looks(len(others), n, question)
+    if not settled:
+        return _step(found, np.concatenate([survivors[:census], others[: looks[0]]]), judged)
+    for number, size in enumerate(looks):
+        audited = others[:size]
+        wanted = np.concatenate([survivors[:census], audited])
+        if not judged[wanted].all():
+            return _step(found, wanted, judged)
+        counts = _Counts(len(survivors), census, size, broken[survivors[:census]], broken[audited])
+        estimate = _estimate(found, counts, number, question, judged)
+        if size == len(others) or round(n * (estimate.high - estimate.low)) <= _widest(n, question):
+            break
+    return estimate
+
+
+def likely(name, standing, n, question):
+    """Return how many examples the attacks after one of the screen will likely see.
+
+    Args:
+        name: of the attack that is about to run.
+        standing: int, examples that stand now.
+        n: int, all examples.
+        question: `Question`.
+
+    Returns:
+        Dict from attack to int; empty where the rest is known better.
+    """
+    if name not in SCREEN:
+        return {}
+    census = math.ceil(_CENSUS * standing)
+    rest = census + _looks(standing - census, n, question)[0]
+    screen = {SCREEN[1]: math.ceil(standing / 2)} if name == SCREEN[0] else {}
+    return {**screen, **dict.fromkeys(REST, rest)}
+
+
+class _Counts:
+    """The numbers that an estimate is made of."""
+
+    def __init__(self, survivors, census, audited, census_broken, audit_broken):
+        self.survivors, self.census, self.audited = survivors, census, audited
+        self.in_census, self.in_audit = int(np.sum(census_broken)), int(np.sum(audit_broken))
+        self.others = survivors - census
+
+
+def _by_margin(found, standing):
+    """Return the rows of standing examples, the nearest to the boundary first, ties by number."""
+    margins = [found.margin[name] for name in SCREEN if name in found.margin]
+    smallest = np.fmin.reduce(margins)
+    rows = np.flatnonzero(standing)
+    return rows[np.lexsort((found.index[rows], smallest[rows]))]
+
+
+def _draws(seed, index):
+    """Return a random 32-bit number for each example, which follows from the seed and its number."""
+    return _drawn(seed, np.ascontiguousarray(index, "int32").tobytes())
+
+
+@functools.lru_cache(maxsize=4)  # Asked for at every step of one evaluation.
+def _drawn(seed, index):
+    key = random.key(seed, "audit")
+    numbers = ops.convert_to_tensor(np.frombuffer(index, "int32"))
+    return ops.convert_to_numpy(random.bits(key, numbers, 1))[:, 0]
+
+
+def _census(survivors, judged, broken):
+    """Return how many of the nearest are in the census so far, and whether that is its end."""
+    total = len(survivors)
+    count, more = math.ceil(_CENSUS * total), math.ceil(_FURTHER * total)
+    largest = math.ceil(_LARGEST_CENSUS * total)
+    while True:
+        if not judged[survivors[:count]].all():
+            return count, False
+        if count >= largest or not broken[survivors[max(0, count - more) : count]].any():
+            return count, True
+        count = min(count + more, largest)
+
+
+def _looks(others, n, question):
+    """Return the sizes of the audit at each look, the last of all others."""
+    most = _widest(n, question)
+    if most == 0:
+        return [others]  # Finer than one example: exact.
+    first = least_sample(others, most, _LOW_SHARES[0] * (1 - question.confidence))
+    first = min(others, max(first, _LEAST_AUDIT))
+    sizes = [first * 2**look for look in range(len(_LOW_SHARES))]
+    return [size for size in sizes if size < others] + [others]
+
+
+def _widest(n, question):
+    return math.floor(question.precision * n + 1e-9)
+
+
+def _step(found, rows, judged):
+    return Step(REST, np.sort(found.index[rows[~judged[rows]]]))
+
+
+def _estimate(found, counts, number, question, judged):
+    n, error = len(found.index), 1 - question.confidence
+    least = most = expected = counts.in_audit
+    if counts.audited < counts.others:
+        sample = counts.others, counts.audited, counts.in_audit
+        most = largest_count(*sample, _LOW_SHARES[number] * error)
+        least = smallest_count(*sample, _HIGH_SHARES[number] * error)
+        expected = counts.others * counts.in_audit / counts.audited
+    standing = counts.survivors - counts.in_census
+    return Estimate(
+        value=min(max(standing - expected, standing - most), standing - least) / n,
+        low=(standing - most) / n,
+        high=(standing - least) / n,
+        confidence=question.confidence,
+        precision=question.precision,
+        survivors=counts.survivors,
+        census=counts.census,
+        audited=counts.audited,
+        broken_in_census=counts.in_census,
+        broken_in_audit=counts.in_audit,
+        cost=_cost(found, judged),
+    )
+
+
+def _cost(found, judged):
+    """Return the passes spent, as a share of those of `standard` on the same examples.
+
+    What `standard` would spend on an example that was not judged in full is taken to be what the
+    others cost that withstood everything.
+    """
+    first, second = SCREEN
+    spent = {name: np.nan_to_num(passes) for name, passes in found.passes.items()}
+    alone = found.clean & ~found.broken[first]
+    # Broken on the first three targets, an example would have cost `standard` as much.
+    whole = sum((spent[name] for name in REST if name in spent), np.zeros(len(found.index)))
+    typical = np.max(whole[judged], initial=0.0)
+    rest = np.where(found.broken[second], spent[second], np.where(judged, whole, typical))
+    standard = np.sum(spent[first]) + np.sum(rest[alone])
+    return float(sum(map(np.sum, spent.values())) / standard) if standard else 1.0

@@ -1,0 +1,41 @@
+"""An estimate as the turns of its attacks."""
+
+import numpy as np
+
+from sharedkeras.evaluation.estimating.found import found_in
+from sharedkeras.evaluation.estimating.plan import decide, likely
+from sharedkeras.evaluation.report.estimate import Estimate
+
+
+class Turns:
+    """Yields which attack is to be run next on whom, until the estimate is there.
+
+    Args:
+        question: `Question`.
+        seed: int.
+        steps: tuple of `Step`s to be done, where a slice cannot decide by itself; None decides.
+    """
+
+    def __init__(self, question, seed, steps=None):
+        self._question, self._seed, self._steps = question, seed, steps
+
+    def __call__(self, attacks, tally):
+        """Yield `(name, rows, later)`, again and again; see `judge`."""
+        for step in self._decided(tally) if self._steps is None else self._steps:
+            rows = np.flatnonzero(np.isin(tally.examples.index, step.index))
+            for at, name in enumerate(step.attacks):
+                seen = rows[tally.standing[rows]]
+                later = dict.fromkeys(step.attacks[at + 1 :], len(seen))
+                if self._steps is None:
+                    later |= likely(
+                        name, int(np.sum(tally.standing)), len(tally.standing), self._question
+                    )
+                yield name, seen, later
+
+    def _decided(self, tally):
+        while True:
+            found = found_in(self._seed, tally.examples.index, tally.flags, tally.margins, tally.passes)
+            step = decide(found, self._question)
+            if isinstance(step, Estimate):
+                return
+            yield step

@@ -1,0 +1,60 @@
+"""The geometry of an estimate's picture: survivors by margin, who was judged in full, who was broken."""
+
+import numpy as np
+
+from sharedkeras.evaluation.report.charts import linear_ticks
+
+_WIDTH, _HEIGHT = 660, 190
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 10, 12, 42
+_MOST_DOTS = 1500
+
+
+def margin_plot(report):
+    """Lay out the survivors of an estimate's screen by the margin that it left them.
+
+    Args:
+        report: `Report` with an `estimate` and `margins`.
+
+    Returns:
+        Dict for the template, or None where nobody survived or no margins are kept.
+    """
+    if report.estimate is None or not report.margins or not report.estimate.survivors:
+        return None
+    names = [name for name in report.flags if name != "clean"]
+    first, second, *rest = names
+    margin = np.fmin(report.margins[first], report.margins[second])
+    rows = np.flatnonzero(report.flags[second])
+    rows = rows[np.lexsort((report.indices[rows], margin[rows]))]
+    judged = np.isfinite(report.margins[rest[0]][rows]) if rest else np.zeros(len(rows), bool)
+    broken = ~report.robust_flags[rows]
+    heights = margin[rows].astype("float64")
+    ticks = linear_ticks(0.0, max(float(heights.max()), 1e-6))
+    high = max(ticks[-1], heights.max())
+    span = max(len(rows) - 1, 1)
+
+    def place_x(rank):
+        return _LEFT + rank / span * (_WIDTH - _LEFT - _RIGHT)
+
+    def place_y(value):
+        return _HEIGHT - _BOTTOM - max(value, 0.0) / high * (_HEIGHT - _TOP - _BOTTOM)
+
+    def dots(chosen):
+        ranks = np.flatnonzero(chosen)
+        ranks = ranks[:: max(1, -(-len(ranks) // _MOST_DOTS))]
+        return [(round(place_x(r), 1), round(place_y(heights[r]), 1)) for r in ranks]
+
+    line = range(0, len(rows), max(1, -(-len(rows) // _MOST_DOTS)))
+    return {
+        "width": _WIDTH,
+        "height": _HEIGHT,
+        "left": _LEFT,
+        "right": _WIDTH - _RIGHT,
+        "bottom": _HEIGHT - _BOTTOM,
+        "path": "M" + "L".join(f"{place_x(r):.1f} {place_y(heights[r]):.1f}" for r in line),
+        "judged": dots(judged & ~broken),
+        "broken": dots(broken),
+        "named": [int(number) for number in report.indices[rows[broken]]],
+        "census_end": round(place_x(min(report.estimate.census, span)), 1),
+        "y_ticks": [(round(place_y(tick), 1), f"{tick:g}") for tick in ticks],
+        "survivors": len(rows),
+    }
