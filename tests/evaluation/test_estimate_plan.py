@@ -5,8 +5,8 @@ import math
 
 import numpy as np
 import pytest
-from benchmarks.estimate.simulation import NEVER, Verdicts, replay
 
+from benchmarks.estimate.simulation import NEVER, Verdicts, replay
 from sharedkeras.evaluation.estimating.bounds import largest_count, least_sample, smallest_count
 from sharedkeras.evaluation.estimating.plan import Question
 
