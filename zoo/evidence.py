@@ -44,8 +44,8 @@ def check_report(report, recipe, size, *, where):
         raise ValueError(f"A card needs a report on at least one attack. Received: none in {where}")
     if report.plan is not None or settings.get("version") == "estimate":
         raise ValueError(
-            "A card needs a report in which everybody was judged, and an estimate's accuracies are upper "
-            "bounds. Go on to it in the same --resume_from directory with --version=standard. "
+            "A card needs a report in which everybody was judged, and an estimate's accuracies are "
+            "upper bounds. Go on to it in the same --resume_from directory with --version=standard. "
             f"Received: version={settings.get('version')!r} in {where}"
         )
     if report.verdict == "not usable":
