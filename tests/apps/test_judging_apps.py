@@ -102,6 +102,9 @@ FURTHER = {
 }
 EVALUATE |= {name: [*flags, f"--run_dir={name}"] for name, flags in FURTHER.items()}
 OURS = "--network=run/exports/digits.onnx"
+ESTIMATE = ["--network=linear.keras", MINI, "--attacks=autoattack", "--version=estimate", *FEW]
+# So large a ball that nobody survives the first attack.
+EVALUATE["estimate"] = [*ESTIMATE, "--epsilon=0.9", "--precision=0.1", "--run_dir=estimate"]
 MISTAKES = [
     ([OURS, "--attacks=pgd20"], "pgd20: this needs gradients"),
     ([OURS, "--attacks=pgd20"], "--attacks=autoattack (its black-box part, Square)"),
@@ -119,6 +122,11 @@ MISTAKES = [
     (["--network=linear.keras"], "Expected: --dataset"),
     (["--network=linear.keras", MINI, "--attacks=autoattack", "--queries=3"], "--queries"),
     (["--network=linear.keras", MINI, "--attacks=pgd"], "Unknown attack"),
+    (["--network=linear.keras", MINI, "--precision=0.1"], "goes with --version=estimate"),
+    (["--network=linear.keras", MINI, "--version=estimate"], "goes with --attacks=autoattack"),
+    ([*ESTIMATE, "--shard=0/2"], "--resume_from=<directory of this slice>"),
+    ([*ESTIMATE, "--plan=report.json"], "`--plan` goes with --shard"),
+    ([*ESTIMATE, "--precision=0"], "`precision` must be a fraction in (0, 1]"),
     (["--network=code.keras", MINI], "--trust"),
     (["--network=code.keras", MINI, "--import=no_such_module"], "no_such_module"),
 ]
@@ -137,6 +145,14 @@ def report_of(root, name, evaluated):
     assert code == 0, said
     assert (root / name / "report.html").exists()
     return json.loads((root / name / "report.json").read_text()), said
+
+
+def test_an_estimate_is_asked_for_and_told(root, evaluated):
+    report, said = report_of(root, "estimate", evaluated)
+    assert report["settings"]["version"] == "estimate"
+    assert report["estimate"]["precision"] == 0.1
+    assert report["estimate"]["value"] == report["robust"] == 0
+    assert "estimate of AutoAttack standard: 0.0 % (exact), 0 of 0 survivors judged in full" in said
 
 
 def test_an_exported_file_is_judged_by_square(root, evaluated):

@@ -229,6 +229,21 @@ def cluster(by_value):
 
 @needs_ray
 @slow
+def test_an_estimate_makes_its_rounds(cluster, network, digits, tmp_path):
+    (x, y), n = digits
+    asked = {"epsilon": EPSILON, "version": "estimate", "precision": 0.2, "batch_size": 16}
+    one = evaluation.autoattack(network, x[:n], y[:n], **asked)
+    with pytest.raises(ValueError, match="that all machines of the cluster share"):
+        evaluation.autoattack_on_ray(network, x[:n], y[:n], shards=2, **asked)
+    ours = evaluation.autoattack_on_ray(network, x[:n], y[:n], shards=2, resume_from=tmp_path, **asked)
+    assert 0 < ours.estimate.judged < ours.estimate.survivors
+    assert ours.estimate.sentence == one.estimate.sentence
+    for name, flags in one.flags.items():
+        np.testing.assert_array_equal(ours.flags[name], flags)
+
+
+@needs_ray
+@slow
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_killed_worker_costs_its_slice_alone(cluster, network, digits, judged, tmp_path, resume):
     (x, y), n = digits
