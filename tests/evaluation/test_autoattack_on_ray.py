@@ -231,7 +231,7 @@ def cluster(by_value):
 @slow
 def test_an_estimate_makes_its_rounds(cluster, network, digits, tmp_path):
     (x, y), n = digits
-    asked = {"epsilon": EPSILON, "version": "estimate", "precision": 0.2, "batch_size": 16}
+    asked = {"epsilon": EPSILON / 4, "version": "estimate", "precision": 0.3, "batch_size": 16}
     one = evaluation.autoattack(network, x[:n], y[:n], **asked)
     with pytest.raises(ValueError, match="that all machines of the cluster share"):
         evaluation.autoattack_on_ray(network, x[:n], y[:n], shards=2, **asked)
