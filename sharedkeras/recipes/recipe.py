@@ -28,7 +28,7 @@ class Recipe:
         model: str, a name of `sharedkeras.models`.
         objective: str, a name of `sharedkeras.objectives`.
         objective_options: dict of the objective's fields that depart from its defaults. A field that
-            the objective names in `ramped` is the final value of the paper's ramp.
+            the objective names in `ramped` is the final value of the paper's ramp; 0 stays 0.
         epsilon: float above 0, bound of the training attack and of the one that validates, in units of
             an image in [0, 1].
         attack: str, a name of `sharedkeras.attacks.registry`, or None for the objective's own attack.
@@ -182,6 +182,7 @@ class Recipe:
         ramps = {
             name: training.ExponentialRamp.paper(getattr(objective, name), self.epochs)
             for name in objective.ramped
+            if getattr(objective, name) != 0
         }
         return dataclasses.replace(objective, **ramps)
 
