@@ -17,7 +17,8 @@ def mige(x, y, share=0.99):
         grad I(x; y) = - E[s_x grad x] - E[s_y grad y] + E[s_xy grad (x, y)]        (equation 20)
 
     The value is no mutual information. It is the mean of the scores times the samples, which by Stein's
-    identity is 0 for exact scores: the distance from 0 shows the estimate's error.
+    identity is 0 for exact scores: the distance from 0 shows the estimate's error, which is large where
+    a batch has hardly more samples than dimensions.
 
     Args:
         x: `(m, d)` tensor; further axes are flattened.

@@ -10,6 +10,9 @@ from sharedkeras.losses.precision import in_full
 _LARGEST = 80  # exp(88) is the largest in float32.
 
 
+_SMALLEST = 1e-6  # Keeps the division defined where all samples coincide.
+
+
 @keras.saving.register_keras_serializable(package="sharedkeras")
 class MINE(keras.layers.Layer):
     """Bounds the mutual information of two variables from below; the bound rises as the layer learns.
@@ -24,8 +27,13 @@ class MINE(keras.layers.Layer):
     the layer's only state beside T; the value is that of the batch.
 
     Where x and y determine each other, no finite T reaches the mutual information, and T would grow
-    until training diverges. T is kept in (-limit, limit) by a hyperbolic tangent, which hardly bends it
-    where there are a few nats to find.
+    until training diverges. It is therefore T = r / (1 + |r| / limit) of the network's output r. At 5,
+    exp T of one stranger weighs as much as all others of a batch of 128 together; beyond that the bound
+    of a batch is chance.
+
+    x and y are centred and divided by their root mean square over the batch, which changes no mutual
+    information and makes T learn alike whatever the scale of a representation. No gradient flows through
+    these two numbers.
 
     Args:
         units: tuple of ints, widths of the hidden layers, each with ReLU.
@@ -47,7 +55,7 @@ class MINE(keras.layers.Layer):
     Reference: M. Belghazi et al., "Mutual information neural estimation", 2018.
     """
 
-    def __init__(self, *, units=(512, 512), limit=10.0, rate=0.01, **options):
+    def __init__(self, *, units=(512, 512), limit=5.0, rate=0.01, **options):
         # Whatever the policy of the network that is trained.
         super().__init__(**{"dtype": keras.config.floatx(), **options})
         if not 0 < limit <= _LARGEST:
@@ -75,7 +83,7 @@ class MINE(keras.layers.Layer):
 
     def call(self, x, y, training=False):
         """Compute the bound."""
-        x, y = (ops.reshape(in_full(v), (ops.shape(v)[0], -1)) for v in (x, y))
+        x, y = (_normalised(in_full(v)) for v in (x, y))
         count = ops.shape(x)[0]
         pairs = ops.concatenate([x, y], axis=1)
         strangers = ops.concatenate([x, ops.roll(y, 1, axis=0)], axis=1)
@@ -98,7 +106,8 @@ class MINE(keras.layers.Layer):
     def _score(self, pairs):
         for layer in self.hidden:
             pairs = layer(pairs)
-        return self.limit * ops.tanh(self.last(pairs)[:, 0] / self.limit)
+        raw = self.last(pairs)[:, 0]
+        return raw / (1.0 + ops.abs(raw) / self.limit)
 
     def _corrected(self, log_mean):
         """Return the same value with the gradient of `mean / moving average`."""
@@ -106,3 +115,10 @@ class MINE(keras.layers.Layer):
         average = (1.0 - self.rate) * self.mean + self.rate * ops.exp(now)
         self.mean.assign(average)
         return now + ops.exp(now) / average * (log_mean - now)
+
+
+def _normalised(x):
+    x = ops.reshape(x, (ops.shape(x)[0], -1))
+    x = x - ops.stop_gradient(ops.mean(x, axis=0, keepdims=True))
+    size = ops.sqrt(ops.mean(ops.square(ops.stop_gradient(x))))
+    return x / ops.maximum(size, _SMALLEST)

@@ -26,7 +26,7 @@ class Estimator(typing.Protocol):
         ...
 
     def measure(self, x: Any, y: Any, weight: Any) -> tuple:
-        """Return what is logged, and what is subtracted from the loss: its value times the weight."""
+        """Return what is logged, and what is subtracted from the loss: the weighted dependence."""
         ...
 
 
@@ -52,18 +52,43 @@ class Function:
 
 
 @dataclasses.dataclass(frozen=True)
+class Slope:
+    """A function whose gradient is that of the dependence, and whose value means nothing to the loss.
+
+    Args:
+        of: `of(x, y) -> scalar`. Its value is logged.
+    """
+
+    of: Callable
+
+    layers = ()
+
+    def build(self, shape):
+        """Do nothing."""
+
+    def measure(self, x, y, weight):
+        """Return the value, and what has the weighted gradient and the value 0."""
+        value = self.of(x, y)
+        return value, weighted(weight, value - ops.stop_gradient(value))
+
+
+@dataclasses.dataclass(frozen=True)
 class Critic:
     """A measure with a network of its own, which always climbs the bound that it gives.
 
     The weight of the dependence scales only the gradient of the representations: a critic that learned
     at a thousandth of the rate would never know what they share. At weight 0 it still learns, and
-    measures without any influence.
+    measures without any influence. Its own gradient is scaled by a pace, since at rate 0.1 with
+    momentum, as residual networks train, the bound of latents rises past what the next batch supports
+    and falls to 0 for good; an optimizer such as Adam does not see the pace.
 
     Args:
         layer: Keras layer, `layer(x, y, training=True) -> scalar`.
+        pace: float above 0.
     """
 
     layer: Any
+    pace: float = 0.03
 
     @property
     def layers(self):
@@ -76,9 +101,10 @@ class Critic:
 
     def measure(self, x, y, weight):
         """Return the bound, and what has its value times the weight and the gradients of both."""
-        value = self.layer(*(_slowed(v, weight) for v in (x, y)), training=True)
+        slowed = weight / self.pace
+        value = self.layer(*(_slowed(v, slowed) for v in (x, y)), training=True)
         now = ops.stop_gradient(value)
-        return now, weight * now + (value - now)
+        return now, weight * now + self.pace * (value - now)
 
 
 def _slowed(x, weight):
@@ -89,7 +115,7 @@ def _slowed(x, weight):
 
 _ESTIMATORS = {
     "hsic": lambda objective: Function(functools.partial(hsic, neighbours=objective.neighbours)),
-    "mige": lambda objective: Function(mige),
+    "mige": lambda objective: Slope(mige),
     "mine": lambda objective: Critic(MINE()),
 }
 

@@ -7,8 +7,8 @@ from sharedkeras import data, models, objectives
 from sharedkeras.recipes import baselines, cifar10, cifar100, mnist, variations
 
 _FOR_OTHERS = "cifar10"
-_MODULES = (mnist, cifar10, cifar100, baselines, variations)
-_RECIPES = {recipe.name: recipe for module in _MODULES for recipe in module.RECIPES}
+_FILES = (mnist, cifar10, cifar100, baselines, variations)
+_RECIPES = {recipe.name: recipe for module in _FILES for recipe in module.RECIPES}
 
 
 def names():

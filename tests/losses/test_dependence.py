@@ -70,14 +70,23 @@ def critic(**options):
     return layer
 
 
-def in_numpy(weights, x, y, limit, average=None):
+def scale(x):
+    return x.mean(axis=0), np.sqrt(np.mean((x - x.mean(axis=0)) ** 2))
+
+
+def in_numpy(weights, x, y, limit, average=None, scales=None):
     """Computes the bound; with `average`, the function that has the corrected gradient."""
 
     def score(pairs):
         for kernel, bias in (weights[:2], weights[2:4]):
             pairs = np.maximum(pairs @ kernel + bias, 0)
-        return limit * np.tanh((pairs @ weights[4] + weights[5])[:, 0] / limit)
+        raw = (pairs @ weights[4] + weights[5])[:, 0]
+        return raw / (1 + np.abs(raw) / limit)
 
+    x, y = (
+        (v - centre) / size
+        for v, (centre, size) in zip((x, y), scales or map(scale, (x, y)), strict=True)
+    )
     pairs = score(np.concatenate([x, y], axis=1)).mean()
     mean = np.exp(score(np.concatenate([x, np.roll(y, 1, axis=0)], axis=1))).mean()
     return pairs - (np.log(mean) if average is None else mean / average), mean
@@ -103,6 +112,7 @@ def test_gradient_of_mine_divides_by_the_moving_average():
     weights = [numpy(v).astype("float64") for v in layer.trainable_variables]
     _, mean = in_numpy(weights, x, y, 2.0)
     average = 0.75 + 0.25 * mean
+    scales = [scale(x), scale(y)]  # Constants, as the average is.
     trainable = [ops.convert_to_tensor(v) for v in layer.trainable_variables]
 
     def bound(kernel, x, y):
@@ -118,9 +128,18 @@ def test_gradient_of_mine_divides_by_the_moving_average():
                 moved = [weights[2].copy(), x.copy(), y.copy()]
                 moved[which][place] += step
                 full = [*weights[:2], moved[0], *weights[3:]]
-                sides.append(in_numpy(full, *moved[1:], 2.0, average)[0])
+                sides.append(in_numpy(full, *moved[1:], 2.0, average, scales)[0])
             expected = (sides[0] - sides[1]) / 2e-6
             assert grads[which][place] == pytest.approx(expected, rel=1e-3, abs=1e-6), array.shape
+
+
+def test_mine_does_not_see_scale_and_place():
+    layer = critic()
+    x, y = (v.astype("float32") for v in np.random.default_rng(3).normal(size=(2, 8, 3)))
+    expected = float(numpy(layer(x[:, :2], y)))
+    moved = float(numpy(layer(100 * x[:, :2] + 7, 0.01 * y - 1)))
+    assert moved == pytest.approx(expected, abs=1e-4)
+    assert abs(expected) > 1e-3
 
 
 def test_mine_stays_bounded_where_pairs_are_equal():
