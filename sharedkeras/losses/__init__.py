@@ -1,4 +1,7 @@
-"""Losses: pure functions, logits in, one value for each example out (HSIC: one for the batch)."""
+"""Losses: pure functions, logits in, one value for each example out.
+
+Measures of dependence (`hsic`, `mige`, the layer `MINE`) give one value for the batch.
+"""
 
 from sharedkeras.losses.cross_entropy import cross_entropy
 from sharedkeras.losses.divergence import (
@@ -15,9 +18,12 @@ from sharedkeras.losses.margin import (
     margin,
     soft_margin,
 )
+from sharedkeras.losses.mige import mige
+from sharedkeras.losses.mine import MINE
 from sharedkeras.losses.registry import get, names
 
 __all__ = [
+    "MINE",
     "boosted_cross_entropy",
     "cross_entropy",
     "dlr",
@@ -27,6 +33,7 @@ __all__ = [
     "kl_categorical",
     "log_complement",
     "margin",
+    "mige",
     "names",
     "soft_margin",
     "symmetrised_kl_categorical",

@@ -43,6 +43,21 @@ def nearest_neighbour_width(distance, neighbours):
     return ops.stop_gradient(ops.sum(root) / ops.maximum(count, 1.0))
 
 
+def median_width(distance):
+    """Choose a kernel width: the median distance of two different samples.
+
+    Args:
+        distance: `(m, m)` squared distances.
+
+    Returns:
+        Scalar tensor, through which no gradient flows; 0 for a single sample.
+    """
+    m = ops.shape(distance)[0]
+    ordered = ops.sort(ops.reshape(ops.stop_gradient(distance), (-1,)))
+    # The m smallest are those of each sample from itself, and all others come twice.
+    return ops.sqrt(ops.take(ordered, (m + m * m - 1) // 2))
+
+
 def gaussian(distance, width):
     """Compute `exp(-distance / (2 width**2))`.
 

@@ -14,7 +14,9 @@ class Objective(typing.Protocol):
             `"logits"` and one entry for each tap.
         ramped: names of fields that a run raises to their value by the paper's ramp.
         variables: non-trainable Keras variables the objective keeps, in the checkpoint with the rest.
-        layers: Keras layers the objective trains, such as an estimator's network.
+        layers: Keras layers the objective trains, such as an estimator's network. An objective whose
+            layers must know shapes leaves them unbuilt; the trainer then calls its `build(shapes)` with
+            the shapes of a view's outputs, `{"logits": ..., "<tap>": ...}`.
     """
 
     terms: tuple
@@ -32,6 +34,17 @@ class Objective(typing.Protocol):
         ...
 
 
+@typing.runtime_checkable
+class SharesNoise(typing.Protocol):
+    """What an objective has whose views go through a stochastic layer with the same noise.
+
+    Attributes:
+        same_noise: names of `GaussianStochastic` layers that draw once for all views.
+    """
+
+    same_noise: tuple
+
+
 def at_epoch(coefficient, epoch):
     """Evaluate a coefficient: a float stays, a schedule is asked for the epoch.
 
@@ -43,6 +56,21 @@ def at_epoch(coefficient, epoch):
         Scalar.
     """
     return coefficient(epoch) if callable(coefficient) else coefficient
+
+
+def weighted(weight, term):
+    """Multiply a term by its weight, a number or a scalar tensor.
+
+    Args:
+        weight: float or scalar tensor.
+        term: scalar tensor.
+
+    Returns:
+        Scalar tensor; the number 0.0 for the number 0, so that a term that is switched off is in no
+        gradient, were it infinite.
+    """
+    is_off = isinstance(weight, int | float) and weight == 0
+    return 0.0 if is_off else weight * term
 
 
 def need_weights(objective, *names):

@@ -2,7 +2,7 @@
 
 from sharedkeras.recipes.recipe import Recipe
 
-_PAPER = {
+PAPER = {
     "dataset": "cifar10",
     "epochs": 120,
     "learning_rate": 0.1,
@@ -15,7 +15,7 @@ _PAPER = {
 
 # Not in the paper. At the first update the two latents are some 30 scales apart, and at rate 0.1 the
 # loss of a thin ResNet-18 went from 4.5 to 47,000 within 30 updates; with a warm-up it only falls.
-_WARMED = {**_PAPER, "schedule_options": {**_PAPER["schedule_options"], "warmup": 1.0}}
+WARMED = {**PAPER, "schedule_options": {**PAPER["schedule_options"], "warmup": 1.0}}
 
 # One attack step an update and an average of the weights, for few GPU minutes. Label smoothing 0.4 cost
 # GAT 3 points of robust accuracy in 8 epochs, so that none of them smooths.
@@ -37,7 +37,7 @@ RECIPES = (
         source="Table 3, column Ours, CIFAR-10; attack of section 4.2; alpha, beta, lambda of 4.3; an "
         "epoch of warm-up, which is ours",
         model="resnet18",
-        **_WARMED,
+        **WARMED,
     ),
     Recipe(
         name="cifar10-wrn-34-10-shared",
@@ -45,7 +45,7 @@ RECIPES = (
         "epoch of warm-up, which is ours",
         model="wrn-34-10",
         validation_examples=200,  # not in the paper
-        **_WARMED,
+        **WARMED,
     ),
     Recipe(
         name="cifar10-resnet18-standard",
@@ -53,7 +53,7 @@ RECIPES = (
         model="resnet18",
         objective="standard",
         latent=False,
-        **_PAPER,
+        **PAPER,
     ),
     Recipe(
         name="cifar10-wrn-34-10-standard",
@@ -62,7 +62,7 @@ RECIPES = (
         objective="standard",
         latent=False,
         validation_examples=200,  # not in the paper
-        **_PAPER,
+        **PAPER,
     ),
     Recipe(
         name="cifar10-resnet18-nfgsm",

@@ -2,7 +2,7 @@
 
 from sharedkeras.recipes.recipe import Recipe
 
-_PAPER = {
+PAPER = {
     "dataset": "cifar100",
     "epochs": 120,
     "learning_rate": 0.1,
@@ -15,9 +15,9 @@ _PAPER = {
 
 # The warm-up is ours, as in the recipes for CIFAR-10.
 _SHARED = {
-    **_PAPER,
+    **PAPER,
     "objective_options": {"beta": 6.0},
-    "schedule_options": {**_PAPER["schedule_options"], "warmup": 1.0},
+    "schedule_options": {**PAPER["schedule_options"], "warmup": 1.0},
 }
 
 RECIPES = (
@@ -41,7 +41,7 @@ RECIPES = (
         model="wrn-34-10",
         objective="standard",
         latent=False,
-        **_PAPER,
+        **PAPER,
     ),
     Recipe(
         name="cifar100-resnet18-w32-nfgsm",

@@ -4,10 +4,11 @@ import dataclasses
 import pathlib
 
 from sharedkeras import data, models, objectives
-from sharedkeras.recipes import cifar10, cifar100, mnist
+from sharedkeras.recipes import baselines, cifar10, cifar100, mnist, variations
 
 _FOR_OTHERS = "cifar10"
-_RECIPES = {r.name: r for r in (*mnist.RECIPES, *cifar10.RECIPES, *cifar100.RECIPES)}
+_FILES = (mnist, cifar10, cifar100, baselines, variations)
+_RECIPES = {recipe.name: recipe for module in _FILES for recipe in module.RECIPES}
 
 
 def names():

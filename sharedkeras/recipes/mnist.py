@@ -2,7 +2,7 @@
 
 from sharedkeras.recipes.recipe import Recipe
 
-_PAPER = {
+PAPER = {
     "dataset": "mnist",
     "model": "cnn",
     "epsilon": 0.3,
@@ -49,7 +49,7 @@ RECIPES = (
     Recipe(
         name="mnist-cnn-shared",
         source="Table 3, column Ours, MNIST; alpha, beta, lambda of section 4.3",
-        **_PAPER,
+        **PAPER,
     ),
     Recipe(
         name="mnist-cnn-shared-cpu",
@@ -83,6 +83,6 @@ RECIPES = (
         source="Table 4, row Standard, MNIST; the schedule of Table 3's column Ours",
         objective="standard",
         latent=False,
-        **_PAPER,
+        **PAPER,
     ),
 )

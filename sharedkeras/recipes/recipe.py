@@ -28,7 +28,7 @@ class Recipe:
         model: str, a name of `sharedkeras.models`.
         objective: str, a name of `sharedkeras.objectives`.
         objective_options: dict of the objective's fields that depart from its defaults. A field that
-            the objective names in `ramped` is the final value of the paper's ramp.
+            the objective names in `ramped` is the final value of the paper's ramp; 0 stays 0.
         epsilon: float above 0, bound of the training attack and of the one that validates, in units of
             an image in [0, 1].
         attack: str, a name of `sharedkeras.attacks.registry`, or None for the objective's own attack.
@@ -51,6 +51,8 @@ class Recipe:
         validation_examples: int, how many of them are attacked after each epoch.
         patience: int, epochs without a larger robust validation accuracy after which a run ends, or None
             to train all epochs.
+        stop_after: int, epochs after which a run ends while its schedules are those of `epochs`
+            (Table 11), or None to train all epochs.
         train_share: float in (0, 1], share of the training images that is used, drawn at random by the
             seed (Table 9).
         augment: bool, whether to crop (4 pixels of padding) and flip.
@@ -86,6 +88,7 @@ class Recipe:
     validation_size: int = 1000
     validation_examples: int = 500
     patience: int | None = None
+    stop_after: int | None = None
     train_share: float = 1.0
     augment: bool = False
     seed: int = 0
@@ -133,6 +136,13 @@ class Recipe:
                 f"Received: patience={self.patience}, validation_size={self.validation_size}, "
                 f"validation_examples={self.validation_examples}"
             )
+        if self.stop_after is not None and not (
+            isinstance(self.stop_after, int) and 1 <= self.stop_after <= self.epochs
+        ):
+            raise ValueError(
+                f"`stop_after` must be an int from 1 to `epochs`, {self.epochs}. "
+                f"Received: stop_after={self.stop_after!r}"
+            )
         if not 0 < self.train_share <= 1:
             raise ValueError(
                 f"`train_share` must be in (0, 1]. Received: train_share={self.train_share}"
@@ -149,6 +159,11 @@ class Recipe:
         self.make_objective()
         self.make_curriculum()
         self.make_learning_rate(steps_per_epoch=1)
+
+    @property
+    def trained_epochs(self):
+        """The epochs that are trained: `stop_after` where it is given, else all."""
+        return self.epochs if self.stop_after is None else self.stop_after
 
     def make_attack(self):
         """Return the training attack of the first epoch."""
@@ -182,6 +197,7 @@ class Recipe:
         ramps = {
             name: training.ExponentialRamp.paper(getattr(objective, name), self.epochs)
             for name in objective.ramped
+            if getattr(objective, name) != 0
         }
         return dataclasses.replace(objective, **ramps)
 

@@ -11,16 +11,24 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
     Args:
         initial: float, the learning rate before the first drop.
         drops: sequence of ints, epochs counted from 0 at whose beginning the rate drops.
-        factor: float in (0, 1).
+        factor: float in (0, 1), or a sequence of them, one for each drop.
         steps_per_epoch: int, updates an epoch.
         warmup: int, updates over which the rate rises linearly from zero; 0 for none.
+
+    Raises:
+        ValueError: if there are factors, and not one for each drop.
     """
 
     def __init__(self, initial, drops, *, factor=0.1, steps_per_epoch, warmup=0):
         super().__init__()
         self.initial = initial
         self.drops = tuple(drops)
-        self.factor = factor
+        self.factor = list(factor) if isinstance(factor, list | tuple) else factor
+        if isinstance(self.factor, list) and len(self.factor) != len(self.drops):
+            raise ValueError(
+                "`factor` must be a number, or one for each drop. "
+                f"Received: factor={self.factor}, drops={self.drops}"
+            )
         self.steps_per_epoch = steps_per_epoch
         self.warmup = warmup
 
@@ -28,9 +36,10 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
         """Return the learning rate of an update (scalar tensor)."""
         step = ops.cast(step, keras.config.floatx())
         rate = ops.convert_to_tensor(self.initial, dtype=keras.config.floatx())
-        for drop in self.drops:
+        factors = self.factor if isinstance(self.factor, list) else [self.factor] * len(self.drops)
+        for drop, factor in zip(self.drops, factors, strict=True):
             passed = step >= float(drop * self.steps_per_epoch)
-            rate = ops.where(passed, rate * self.factor, rate)
+            rate = ops.where(passed, rate * factor, rate)
         if self.warmup:
             rate = rate * ops.minimum(1.0, (step + 1.0) / self.warmup)
         return rate
@@ -114,8 +123,8 @@ def names():
 def get(name):
     """Find a schedule of the learning rate by its name.
 
-    - "step": divided by 10 (or multiplied by `factor`) at the beginning of the epochs `drops`, after
-      `warmup` epochs of linear rise.
+    - "step": divided by 10 (or multiplied by `factor`, which may be one for each drop) at the beginning
+      of the epochs `drops`, after `warmup` epochs of linear rise.
     - "cosine": half a cosine from the rate to zero, after `warmup` epochs of linear rise.
     - "one-cycle": linearly up over the share `rise` of the run, then linearly down to zero.
 

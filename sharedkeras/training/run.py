@@ -215,7 +215,7 @@ def estimate_seconds(network, recipe, examples, updates=None, start=0):
     # A train step's passes of two views with weight gradients cost about 3.4 input gradients.
     if updates is not None:
         return recipe.batch_size * updates * unit * (curriculum.at(start).gradients + 3.4)
-    gradients = [curriculum.at(epoch).gradients for epoch in range(start, recipe.epochs)]
+    gradients = [curriculum.at(epoch).gradients for epoch in range(start, recipe.trained_epochs)]
     validation = recipe.validation_examples * recipe.make_validation_attack().gradients
     return unit * sum(examples * (count + 3.4) + validation for count in gradients)
 
@@ -333,7 +333,7 @@ def _fit(
         after.append(keras.callbacks.TensorBoard(run_dir / "tensorboard", write_graph=False))
     if max_steps is not None:
         before.insert(0, callbacks.MaxSteps(max_steps))
-    epochs = recipe.epochs
+    epochs = recipe.trained_epochs
     if recipe.patience is not None:
         stop = callbacks.StopEarly(recipe.patience, keeper.history)
         before.append(stop)

@@ -10,6 +10,7 @@ from sharedkeras.arguments import need_between, need_seed, plain
 from sharedkeras.losses import cross_entropy
 from sharedkeras.math import random
 from sharedkeras.models import FrozenClassifier, in_full_precision
+from sharedkeras.objectives import SharesNoise
 from sharedkeras.training import contract
 from sharedkeras.training.averaging import WeightAverage
 from sharedkeras.training.curriculum import with_attack
@@ -104,7 +105,15 @@ class RobustTrainer(backend.TrainStep, keras.Model):
             taps = {tap: view.unfolded.get_layer(tap).output for tap in objective.taps}
             forward = keras.Model(view.unfolded.input, {"logits": view.output, **taps})
             forward.dtype_policy = view.unfolded.dtype_policy
-        self._passes = _Passes(forward)
+        self._passes = _Passes(forward, _same_noise(objective, network))
+        if any(not layer.built for layer in objective.layers):
+            if view.output is None:
+                raise ValueError(
+                    f"{type(objective).__name__} trains layers of its own on the network's outputs, for "
+                    "which the network must be functional. "
+                    f"Received: network={network.name!r} of type {type(network).__name__}"
+                )
+            objective.build(keras.tree.map_structure(lambda t: t.shape, forward.output))
         # Keras tracks these lists, so that they are trained, saved and restored with the rest.
         self._objective_layers = list(objective.layers)
         self._objective_variables = list(objective.variables)
@@ -360,16 +369,29 @@ class _Plain:
         return self.twin
 
 
+def _same_noise(objective, network):
+    """List the states of the generators that must draw the same for all views."""
+    names = objective.same_noise if isinstance(objective, SharesNoise) else ()
+    return [network.get_layer(name).seed_generator.state for name in names]
+
+
 class _Passes(keras.layers.Layer):
     """Runs the network on all views within one call, since each call begins a new list of losses."""
 
-    def __init__(self, forward):
+    def __init__(self, forward, same_noise):
         super().__init__(name="passes", dtype=contract.full_precision(), autocast=False)
         self.forward = forward
+        self.same_noise = same_noise
         self.built = True
 
     def call(self, views, training=False):
-        return {name: self._outputs(x, training) for name, x in views.items()}
+        begin = [state + 0 for state in self.same_noise]  # Values, which do not follow the variables.
+        outputs = {}
+        for name, x in views.items():
+            for state, value in zip(self.same_noise, begin, strict=True):
+                state.assign(value)
+            outputs[name] = self._outputs(x, training)
+        return outputs
 
     def _outputs(self, x, training):
         outputs = self.forward(x, training=training)

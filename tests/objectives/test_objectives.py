@@ -80,10 +80,26 @@ def test_standard_is_the_adversarial_cross_entropy(batch):
 REACH = {"mma": 1.05 * 1.5}  # How far a view may lie outside the attack's own ball, in units of it.
 
 
-@pytest.mark.parametrize("name", objectives.names())
-def test_contract(name):
+VARIANTS = [
+    ("shared-information", options)
+    for options in (
+        {"alpha": 1.0, "beta": 0.0, "lam": 0.0},
+        {"estimator": "mige"},
+        {"estimator": "mine"},
+        {"location": "softmax"},
+        {"estimator": "mine", "location": "softmax"},
+        {"strengths": (1.0, 0.5)},
+        {"concatenated": True, "strengths": (0.5, 1.0)},
+        {"shared_noise": True},
+    )
+]
+
+
+@pytest.mark.parametrize(("name", "options"), [*((n, {}) for n in objectives.names()), *VARIANTS])
+def test_contract(name, options):
     own = objectives.get(name)().attack
-    objective = objectives.get(name)(attack=dataclasses.replace(own, epsilon=0.1), label_smoothing=0.1)
+    attack = dataclasses.replace(own, epsilon=0.1)
+    objective = objectives.get(name)(attack=attack, label_smoothing=0.1, **options)
     assert isinstance(objective, objectives.Objective)
     network = models.build("cnn", input_shape=(16, 16, 1), num_classes=3, latent_dim=4)
     x = np.random.default_rng(0).random((6, 16, 16, 1)).astype("float32")
@@ -93,7 +109,9 @@ def test_contract(name):
     classifier = models.FrozenClassifier(network)
     variables = [ops.convert_to_numpy(v) for v in objective.variables]
     views, after = objective.views(classifier, ops.convert_to_tensor(x), targets, 0)
-    adv = ops.convert_to_numpy(views["adv"])
+    # All views in one batch, or each by its name.
+    last = "all" if options.get("concatenated") else "adv"
+    adv = ops.convert_to_numpy(views[last])[-6:]
     assert np.abs(adv - x).max() <= 0.1 * REACH.get(name, 1.0) + 1e-6
     assert adv.min() >= 0
     assert adv.max() <= 1
@@ -101,7 +119,7 @@ def test_contract(name):
     for variable, value in zip(objective.variables, variables, strict=True):
         variable.assign(value)
     again, _ = objective.views(classifier, ops.convert_to_tensor(x), targets, 0)
-    np.testing.assert_array_equal(adv, again["adv"])
+    np.testing.assert_array_equal(adv, again[last][-6:])
     outputs = {}
     for view, images in views.items():
         z, mean, scale = network.get_layer("latent").output

@@ -50,7 +50,16 @@ def test_steps_drop_after_a_warm_up():
     np.testing.assert_allclose(values[50:], 0.05, rtol=1e-5)
 
 
+def test_steps_drop_by_a_factor_each():
+    values = rates("step", drops=(5, 9), factor=(0.3, 0.5))
+    np.testing.assert_allclose(values[:50], 0.1, rtol=1e-5)
+    np.testing.assert_allclose(values[50:90], 0.03, rtol=1e-5)
+    np.testing.assert_allclose(values[90:], 0.015, rtol=1e-5)
+
+
 def test_bad_schedules():
+    with pytest.raises(ValueError, match="one for each drop"):
+        learning_rates.get("step")(0.1, 10, 10, drops=(5,), factor=(0.3, 0.5))
     with pytest.raises(ValueError, match="one-cycle"):
         learning_rates.get("nothing")
     with pytest.raises(ValueError, match="rise"):
