@@ -205,8 +205,11 @@ def _announce(recipe, run_dir):
             f"seed {recipe.seed}"
         )
         print(f"run         {run_dir}")
-        if start:
-            print(f"resuming    {start} of {recipe.epochs} epochs are done")
+        updates = int(trainer.update.numpy()) if FLAGS.resume else 0
+        if updates:
+            rest = updates - start * trainer.steps_per_epoch
+            of_next = f" and {rest} updates of the next" if rest else ""
+            print(f"resuming    {start} of {recipe.epochs} epochs{of_next} are done")
         seconds = estimate_seconds(network, recipe, len(train.x), FLAGS.max_steps, start)
         print(f"estimate    {wording.duration(seconds)} of training on this machine\n", flush=True)
 
@@ -354,7 +357,7 @@ def _go_on(run_dir):
     if not (run_dir / "config.json").exists():
         return None
     again = ending.again(f"--run_dir={run_dir}", "--resume")
-    return f"To go on from the last finished epoch:\n  {again}"
+    return f"To go on from the last checkpoint:\n  {again}"
 
 
 if __name__ == "__main__":

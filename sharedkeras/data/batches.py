@@ -96,6 +96,24 @@ class Batches(keras.utils.PyDataset):
             targets["index"] = rows
         return self.x[rows], targets
 
+    def after(self, position):
+        """Return the rest of an epoch, as a data set of its own.
+
+        Args:
+            position: int in `1 .. len(self) - 1`, the batches that have been read.
+
+        Returns:
+            `keras.utils.PyDataset` of the batches from there on, in the epoch that is set here.
+
+        Raises:
+            ValueError: if nothing is left, or nothing was read.
+        """
+        if not 0 < position < len(self):
+            raise ValueError(
+                f"`position` must be in [1, {len(self) - 1}]. Received: position={position}"
+            )
+        return _Rest(self, position)
+
     def order(self, epoch):
         """Return the examples' numbers in the order of an epoch.
 
@@ -142,6 +160,23 @@ class Batches(keras.utils.PyDataset):
         self._first = False
         # Keras looks at a few batches beforehand, for their shapes; these do not count.
         self._last = self._last or (self._running and position == count - 1)
+
+
+class _Rest(keras.utils.PyDataset):
+    """Batches from a position on; epochs are counted by the whole."""
+
+    def __init__(self, whole, position):
+        super().__init__()
+        self.whole = whole
+        self.position = position
+
+    def __len__(self):
+        return len(self.whole) - self.position
+
+    def __getitem__(self, position):
+        if not 0 <= position < len(self):
+            raise IndexError(f"There are {len(self)} batches. Received: {position}")
+        return self.whole[self.position + position]
 
 
 def _integer(name, value, low=0):

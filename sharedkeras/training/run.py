@@ -28,6 +28,7 @@ from sharedkeras.models import FrozenClassifier
 from sharedkeras.models.classifiers.gradients import input_gradient
 from sharedkeras.training import callbacks, checkpoint
 from sharedkeras.training.divergence import StopWhenDiverged
+from sharedkeras.training.stopping import StopWhenAsked
 from sharedkeras.training.trainer import RobustTrainer
 from sharedkeras.version import __version__
 
@@ -237,7 +238,8 @@ def fit(
 
     After each epoch: `last.keras`, `best.keras`, `metrics.csv`, a checkpoint of all state, TensorBoard's
     events where TensorFlow is installed. A run that was stopped goes on with `resume=True` from its last
-    checkpoint, and ends where an unbroken one does.
+    checkpoint, and ends where an unbroken one does. Ctrl-C and SIGTERM end it after the current update,
+    with a checkpoint in mid-epoch; where epochs take long there is one every five minutes.
 
     Args:
         recipe: `Recipe`.
@@ -338,18 +340,34 @@ def _fit(
         stop = callbacks.StopEarly(recipe.patience, keeper.history)
         before.append(stop)
         epochs = start if stop.is_over else epochs
-    trainer.fit(
-        batches,
-        epochs=epochs,
-        initial_epoch=start,
-        callbacks=[*before, keeper, *after],
-        shuffle=False,
-        verbose=verbose,
-    )
-    updates = int(ops.convert_to_numpy(trainer.update.value))
+    asked = StopWhenAsked(keeper.keep_state)
+    parts = [(batches, start, epochs, [])]
+    if done := _updates(trainer) - start * len(batches):  # The epoch was stopped in its middle.
+        sums = [np.array(ops.convert_to_numpy(v)) for v in trainer.metrics_variables]
+        rest = (batches.after(done), start, start + 1, [callbacks.OpenLog(sums)])
+        parts = [rest, (batches, start + 1, epochs, [])]
+    try:
+        for images, first, end, more in parts:
+            trainer.fit(
+                images,
+                epochs=end,
+                initial_epoch=first,
+                callbacks=[*before, *more, keeper, *after, asked],
+                shuffle=False,
+                verbose=verbose,
+            )
+            if trainer.stop_training:
+                break
+    finally:
+        asked.give_back()
+    updates = _updates(trainer)
     if not (run_dir / "last.keras").exists() or updates % len(batches):
         # Cut short in mid-epoch: these weights are worth keeping, and the checkpoint stays whole.
         save_network(trainer.plain, run_dir / "last.keras")
         if not (run_dir / "best.keras").exists():
             save_network(trainer.plain, run_dir / "best.keras")
     return Run(trainer.network, run_dir, keeper.history, updates)
+
+
+def _updates(trainer):
+    return int(ops.convert_to_numpy(trainer.update.value))
