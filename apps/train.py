@@ -5,6 +5,7 @@ Without flags: the quick start, a few minutes on two cores, on data that comes w
     python apps/train.py
     python apps/train.py --dataset=cifar100
     python apps/train.py --dataset=mnist --objective=trades --beta=6 --ema_decay=0.999
+    python apps/train.py --list_recipes
     python apps/train.py --recipe=mnist-cnn-shared-cpu --run_dir=runs/mine --resume
 """
 
@@ -23,6 +24,7 @@ from app_support import (
     judged_images,
     memory,
     own_code,
+    recipe_list,
     registered,
     results,
     run_dirs,
@@ -53,6 +55,7 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "objective", None, f"{', '.join(registered.objectives())}; default: shared-information."
 )
+flags.DEFINE_bool("list_recipes", False, "Print the recipes with source, cost and accuracy, and end.")
 flags.DEFINE_bool("resume", False, "Go on with the run in --run_dir from its last checkpoint.")
 flags.DEFINE_float(
     "checkpoint_seconds",
@@ -84,6 +87,8 @@ _FIELDS = {
     "schedule": flags.DEFINE_string,
     "weight_decay": flags.DEFINE_float,
     "ema_decay": flags.DEFINE_float,
+    "awp_gamma": flags.DEFINE_float,
+    "natural_share": flags.DEFINE_float,
     "patience": flags.DEFINE_integer,
     "train_share": flags.DEFINE_float,
 }
@@ -284,6 +289,9 @@ def _export(run_dir, weights):
 
 def main(_):
     """Train, judge, export."""
+    if FLAGS.list_recipes:
+        print(recipe_list.text())
+        return
     if not own_code.asked_for():  # It may register names of its own.
         is_own = ":" in (FLAGS.model or "")
         registered.check(

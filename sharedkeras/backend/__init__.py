@@ -2,8 +2,9 @@
 
 Every backend module offers the same names:
 
-- `value_and_grad(fn, x)`: value, auxiliary output and input gradient of `fn`.
-- `TrainStep`: the mixin that calls `craft` before Keras's own train step and `after_update` after it.
+- `value_and_grad(fn, x)`: value, auxiliary output and gradient of `fn` with respect to `x`.
+- `TrainStep`: the mixin that calls `craft` before Keras's own train step and `after_update` after it, and
+  takes the gradient at the weights that `perturbed` returns.
 - `compile(fn)`: `fn` as a compiled graph.
 - `repeat(steps, body, carry)`: a loop inside a traced function.
 - `MERGES_PASSES`: whether a compiler computes elementwise operations together.

@@ -29,12 +29,12 @@ def value_and_grad(fn, x):
 
     Args:
         fn: `fn(x) -> (scalar, aux)`.
-        x: tensor of any shape.
+        x: tensor of any shape, or a list of tensors.
 
     Returns:
         `((scalar, aux), gradient)`, the gradient with the shape of `x`.
     """
-    return jax.value_and_grad(fn, has_aux=True)(ops.convert_to_tensor(x))
+    return jax.value_and_grad(fn, has_aux=True)(keras.tree.map_structure(ops.convert_to_tensor, x))
 
 
 def compile(fn):
@@ -113,6 +113,33 @@ class TrainStep:
         trainable, non_trainable, optimizer, metrics = state
         _, non_trainable = self._in_scope(trainable, non_trainable, self.after_update)
         return logs, (trainable, non_trainable, optimizer, metrics)
+
+    def compute_loss_and_updates(
+        self, trainable_variables, non_trainable_variables, metrics_variables, x, y, *args, **options
+    ):
+        """Compute Keras's loss, in training at the weights where the gradient is to be taken.
+
+        They differ from the weights by a constant, so that the gradient with respect to both is one.
+        """
+        at = None
+        if options.get("training"):
+            at = self.perturbed(
+                x,
+                y,
+                trainable=trainable_variables,
+                non_trainable=non_trainable_variables,
+                optimizer=options["optimizer_variables"],
+            )
+        if at is not None:
+            still = jax.lax.stop_gradient(trainable_variables)
+            # Exactly `at`, and its gradient is passed on as it is.
+            trainable_variables = [a + (v - s) for a, v, s in zip(at, trainable_variables, still, strict=True)]
+        return super().compute_loss_and_updates(
+            trainable_variables, non_trainable_variables, metrics_variables, x, y, *args, **options
+        )
+
+    def after_loss(self):
+        """Do nothing: the weights themselves have not been moved."""
 
     def _in_scope(self, trainable, non_trainable, fn):
         mapping = [

@@ -99,6 +99,14 @@ class TrainStep:
 
     def train_step(self, data):
         """Craft, then train; the weights' gradients never pass through the attack."""
+        if self.awp_gamma:
+            raise ValueError(
+                "Weights are perturbed on the backends TensorFlow and JAX only. "
+                f"Received: awp_gamma={self.awp_gamma}"
+            )
         logs = super().train_step(self.craft(data))
         self.after_update()
         return logs
+
+    def after_loss(self):
+        """Do nothing: the weights have not been moved."""

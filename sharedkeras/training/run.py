@@ -174,6 +174,7 @@ def prepare(recipe, *, steps_per_epoch):
         augment=recipe.make_augment(),
         curriculum=recipe.make_curriculum(),
         ema_decay=recipe.ema_decay,
+        awp_gamma=recipe.awp_gamma,
     )
     rate = recipe.make_learning_rate(steps_per_epoch=steps_per_epoch)
     if recipe.optimizer == "sgd":
@@ -214,11 +215,12 @@ def estimate_seconds(network, recipe, examples, updates=None, start=0):
     unit = (time.perf_counter() - began) / _PROBE
     curriculum = recipe.make_curriculum()
     # A train step's passes of two views with weight gradients cost about 3.4 input gradients.
+    step = 3.4 * (2 if recipe.awp_gamma else 1)
     if updates is not None:
-        return recipe.batch_size * updates * unit * (curriculum.at(start).gradients + 3.4)
+        return recipe.batch_size * updates * unit * (curriculum.at(start).gradients + step)
     gradients = [curriculum.at(epoch).gradients for epoch in range(start, recipe.epochs)]
     validation = recipe.validation_examples * recipe.make_validation_attack().gradients
-    return unit * sum(examples * (count + 3.4) + validation for count in gradients)
+    return unit * sum(examples * (count + step) + validation for count in gradients)
 
 
 def fit(

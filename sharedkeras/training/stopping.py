@@ -46,7 +46,7 @@ class StopWhenAsked(keras.callbacks.Callback):
             self._end()
 
     def give_back(self):
-        """Let those deal with the signals who did before; also after an error, so not a callback's end."""
+        """Let those deal with the signals who did before; to be called after errors too."""
         for number, handler in self._before.items():
             # One that was not set from Python reads as None and cannot be set again.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

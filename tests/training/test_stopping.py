@@ -30,6 +30,8 @@ RECIPE = dataclasses.replace(
     validation_examples=8,
     batch_size=50,
     ema_decay=0.9,
+    awp_gamma=0.01,
+    natural_share=0.5,
 )
 
 
