@@ -63,6 +63,18 @@ flags.DEFINE_float(
     "Least time between two checkpoints; 0: one after each epoch.",
     lower_bound=0.0,
 )
+flags.DEFINE_enum(
+    "distribution",
+    None,
+    ["data_parallel"],
+    "Train on all devices, each with its part of every batch (JAX).",
+)
+flags.DEFINE_bool(
+    "join",
+    False,
+    "Train with the other processes of this job, which read and write one --run_dir: those of the "
+    "variables KERAS_DISTRIBUTION_*, or that JAX finds (Slurm, Open MPI, TPU).",
+)
 flags.DEFINE_integer("max_steps", None, "Stop after that many updates.", lower_bound=1)
 flags.DEFINE_integer(
     "eval_examples",
@@ -306,7 +318,17 @@ def main(_):
         registered.check("schedule", FLAGS.schedule, registered.schedules())
         for name in FLAGS.attacks:
             registered.check("attacks", name, ("natural", *registered.attacks()))
+    if FLAGS.join and not (FLAGS.distribution and FLAGS.run_dir):
+        raise ValueError(
+            "Processes that train together need --distribution=data_parallel and one --run_dir. "
+            f"Received: --distribution={FLAGS.distribution}, --run_dir={FLAGS.run_dir}"
+        )
     start_up.prepare_frameworks()
+    if FLAGS.join:
+        import keras
+
+        keras.utils.set_random_seed(FLAGS.seed or 0)  # Else the processes would have to agree on one.
+        keras.distribution.initialize()  # Before anything asks for a device.
     own_code.import_modules()
     from sharedkeras.evaluation import named_attacks
 
@@ -318,6 +340,9 @@ def main(_):
     names = [name for name in FLAGS.attacks if name != "natural"]
     named_attacks(names, dataset=recipe.dataset, epsilon=_epsilon(recipe))
     run_dir = FLAGS.run_dir
+    if FLAGS.join:  # Only one of the processes may make the directory.
+        _train(recipe, pathlib.Path(run_dir))
+        return
     if run_dir is None and FLAGS.resume:
         run_dir = run_dirs.newest(recipe.name)
     if FLAGS.resume:
@@ -344,7 +369,10 @@ def _train(recipe, run_dir):
         checkpoint_seconds=FLAGS.checkpoint_seconds,
         announce=_announce(recipe, run_dir),
         verbose="auto" if sys.stdout.isatty() else 2,
+        distribution=FLAGS.distribution,
     )
+    if FLAGS.join and not training.part():
+        return  # The first process judges and exports.
     weights = "last" if FLAGS.max_steps is not None else "best"
     judged = _evaluate(recipe, run.run_dir, weights, clock)
     if FLAGS.export:

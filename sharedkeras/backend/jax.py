@@ -15,6 +15,28 @@ MERGES_PASSES = True
 """XLA computes elementwise operations together."""
 
 
+GLOBAL_BATCHES = True
+"""`keras.distribution` runs one program on the whole batch, over however many devices."""
+
+
+def process():
+    """Return `(number, count)` of this process among those that train together."""
+    return jax.process_index(), jax.process_count()
+
+
+def leave():
+    """Part from the processes that trained together, so that none waits for another's later work."""
+    if jax.process_count() > 1:
+        jax.distributed.shutdown()
+
+
+def local(x):
+    """Return a tensor that all devices hold as this process's first device holds it."""
+    if isinstance(x, jax.core.Tracer) or len(x.sharding.device_set) == 1:
+        return x
+    return x.addressable_data(0)
+
+
 def version():
     """Return the framework's name and version, for reports."""
     return f"jax {jax.__version__}"
@@ -133,7 +155,9 @@ class TrainStep:
         if at is not None:
             still = jax.lax.stop_gradient(trainable_variables)
             # Exactly `at`, and its gradient is passed on as it is.
-            trainable_variables = [a + (v - s) for a, v, s in zip(at, trainable_variables, still, strict=True)]
+            trainable_variables = [
+                a + (v - s) for a, v, s in zip(at, trainable_variables, still, strict=True)
+            ]
         return super().compute_loss_and_updates(
             trainable_variables, non_trainable_variables, metrics_variables, x, y, *args, **options
         )

@@ -39,6 +39,24 @@ def _advise_onednn():
 _advise_onednn()
 
 
+GLOBAL_BATCHES = False
+"""Replicas see their own part of a batch."""
+
+
+def process():
+    """Return `(0, 1)`: one process trains."""
+    return 0, 1
+
+
+def leave():
+    """Do nothing: one process trains."""
+
+
+def local(x):
+    """Return a tensor as it is: no other process holds a part of it."""
+    return x
+
+
 def version():
     """Return the framework's name, version and whether it computes with oneDNN, for reports."""
     return f"tensorflow {tf.__version__}, oneDNN {'on' if onednn() else 'off'}"

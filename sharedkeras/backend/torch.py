@@ -12,6 +12,24 @@ MERGES_PASSES = False
 """Elementwise operations are passes of their own over the activations."""
 
 
+GLOBAL_BATCHES = False
+"""Replicas see their own part of a batch."""
+
+
+def process():
+    """Return `(0, 1)`: one process trains."""
+    return 0, 1
+
+
+def leave():
+    """Do nothing: one process trains."""
+
+
+def local(x):
+    """Return a tensor as it is: no other process holds a part of it."""
+    return x
+
+
 def version():
     """Return the framework's name and version, for reports."""
     return f"torch {torch.__version__}"

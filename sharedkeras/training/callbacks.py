@@ -172,10 +172,12 @@ class Keeper(keras.callbacks.Callback):
         history: dict of lists, the epochs before this run.
         identity: dict of str, what tells the run from others, for its checkpoints.
         seconds: float at least 0, the least time between two checkpoints, which is what a kill may cost.
+        writes: bool; of several processes that train together one does, the others keep the history.
     """
 
-    def __init__(self, run_dir, history=None, identity=None, seconds=0.0):
+    def __init__(self, run_dir, history=None, identity=None, seconds=0.0, writes=True):
         super().__init__()
+        self.writes = writes
         self.identity = identity
         self.run_dir = pathlib.Path(run_dir)
         self.history = {k: list(v) for k, v in (history or {}).items()}
@@ -195,7 +197,7 @@ class Keeper(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Write a checkpoint in mid-epoch if the last one is too old."""
-        if time.perf_counter() - self._saved >= max(self.seconds, _LONGEST_WITHOUT):
+        if self.writes and time.perf_counter() - self._saved >= max(self.seconds, _LONGEST_WITHOUT):
             self.keep_state()
 
     def keep_state(self):
@@ -229,6 +231,8 @@ class Keeper(keras.callbacks.Callback):
         for name, value in row.items():
             self.history.setdefault(name, []).append(value)
         check_finite(self.model, int(ops.convert_to_numpy(self.model.update.value)))
+        if not self.writes:
+            return
         is_due = time.perf_counter() - self._saved >= self.seconds or self._is_last(epoch)
         if is_due:
             save_network(self.model.plain, self.run_dir / "last.keras")

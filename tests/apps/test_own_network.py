@@ -4,8 +4,11 @@ import json
 
 import keras
 import numpy as np
+import onnxruntime
 import pytest
 from support.applications import drive
+
+import sharedkeras.layers  # noqa: F401  (Keras finds the stochastic layer by its name)
 
 MODULE = """
 import keras
@@ -19,28 +22,27 @@ def build(input_shape, num_classes):
 
 
 @pytest.mark.slow
-def test_mobile_net_of_ones_own_is_trained_judged_and_exported(tmp_path):
+@pytest.mark.parametrize("objective", ["shared-information", "trades"])
+def test_mobile_net_of_ones_own_is_trained_judged_and_exported(tmp_path, objective):
     """Two updates by the paper's objective, which needs its layer put in, and by TRADES."""
     (tmp_path / "my_module.py").write_text(MODULE)
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 256, (64, 32, 32, 3), dtype="uint8"), np.arange(64) % 10
     np.savez(tmp_path / "mine.npz", x_train=x, y_train=y, x_test=x[:16], y_test=y[:16])
-    flags = ["--model=my_module:build", "--dataset=mine.npz", "--epsilon=0.03", "--batch_size=16"]
-    flags += ["--max_steps=2", "--attack_steps=2", "--validation_size=0"]
+    flags = ["--model=my_module:build", "--dataset=mine.npz", f"--objective={objective}"]
+    flags += ["--epsilon=0.03", "--attack_steps=1", "--batch_size=16", "--max_steps=2", "--run_dir=run"]
+    # At rate 0.1 two updates on noise leave weights that blow rounding up, and the export is refused.
+    flags += ["--learning_rate=0.001", "--validation_size=0"]
     flags += ["--attacks=natural,apgd-ce", "--eval_examples=4"]
-    names = ("shared-information", "trades")
-    runs = [[*flags, f"--objective={name}", f"--run_dir={name}"] for name in names]
-    for (code, said), name in zip(drive("train", runs, tmp_path), names, strict=True):
-        assert code == 0 and "Traceback" not in said, said
-        report = json.loads((tmp_path / name / "report.json").read_text())
-        assert report["n"] == 4 and report["robust"] <= report["clean"]
-        network = keras.saving.load_model(tmp_path / name / "last.keras")
-        layers = {layer.name for layer in network.layers}
-        assert ("latent" in layers) == (name == "shared-information")
-        (exported,) = (tmp_path / name / "exports").glob("*.onnx")
-        import onnxruntime
-
-        session = onnxruntime.InferenceSession(str(exported))
-        images = x[:4].astype("float32") / 255
-        (logits,) = session.run(None, {session.get_inputs()[0].name: images})[:1]
-        np.testing.assert_allclose(logits, network.predict(images, verbose=0), atol=1e-4)
+    ((code, said),) = drive("train", [flags], tmp_path)
+    assert code == 0 and "Traceback" not in said, said
+    report = json.loads((tmp_path / "run/report.json").read_text())
+    assert report["n"] == 4 and report["robust"] <= report["clean"]
+    network = keras.saving.load_model(tmp_path / "run/last.keras")
+    layers = {layer.name for layer in network.layers}
+    assert ("latent" in layers) == (objective == "shared-information")
+    (exported,) = (tmp_path / "run/exports").glob("*.onnx")
+    session = onnxruntime.InferenceSession(str(exported))
+    images = x[:4].astype("float32") / 255
+    logits = session.run(None, {session.get_inputs()[0].name: images})[0]
+    np.testing.assert_allclose(logits, network.predict(images, verbose=0), atol=1e-3)

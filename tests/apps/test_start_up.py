@@ -70,6 +70,8 @@ def test_help_and_unknown_flags_load_no_framework(app):
         ("train", ["--objective=magic"], 2, "shared-information"),
         ("train", ["--model=resnet19"], 2, "resnet18"),
         ("train", ["--recipe=magic"], 2, "quickstart"),
+        ("train", ["--distribution=magic"], 1, "data_parallel"),
+        ("train", ["--join"], 2, "need --distribution=data_parallel and one --run_dir"),
         ("train", ["--list_recipes"], 0, "81.87 natural, 57.40 under the paper's AutoAttack"),
         ("train", ["--max_steps=0"], 1, "max_steps"),
         ("train", ["--attack=magic"], 2, "n-fgsm"),
