@@ -3,8 +3,8 @@
 Every backend module offers the same names:
 
 - `value_and_grad(fn, x)`: value, auxiliary output and gradient of `fn` with respect to `x`.
-- `TrainStep`: the mixin that calls `craft` before Keras's own train step and `after_update` after it, and
-  takes the gradient at the weights that `perturbed` returns.
+- `TrainStep`: the mixin that calls `craft` before Keras's own train step and `after_update` after it,
+  and takes the gradient at the weights that `perturbed` returns.
 - `compile(fn)`: `fn` as a compiled graph.
 - `repeat(steps, body, carry)`: a loop inside a traced function.
 - `MERGES_PASSES`: whether a compiler computes elementwise operations together.
@@ -15,8 +15,8 @@ Every backend module offers the same names:
 - `accelerated()`: whether networks run on something faster than the CPU.
 - `devices()`, `on(device)`, `put(x, device)`: the devices of this machine, and placing work on one.
 - `GLOBAL_BATCHES`: whether several devices compute on one batch, or each on a batch of its own.
-- `process()`, `leave()`, `local(x)`: this one among the processes that train together, parting from them,
-  and its own copy of what all devices hold.
+- `process()`, `leave()`, `local(x)`: this one among the processes that train together, parting from
+  them, and its own copy of what all devices hold.
 - `first_example(count)`, `share_of_replica(loss)`: what a replica must know in distributed training.
 - `deterministic()`: makes operations return the same bits each time.
 """

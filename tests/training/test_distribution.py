@@ -28,7 +28,8 @@ ATTACK = attacks.PGD(epsilon=0.1, step_size=0.05, steps=2)
 def network():
     images = keras.Input((8, 8, 1))
     h = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3)(images))
-    h, _, _ = GaussianStochastic(4, name="latent", seed=0)(keras.layers.Flatten()(keras.layers.ReLU()(h)))
+    h = keras.layers.Flatten()(keras.layers.ReLU()(h))
+    h, _, _ = GaussianStochastic(4, name="latent", seed=0)(h)
     return keras.Model(images, keras.layers.Dense(3)(h))
 
 def run():
@@ -171,10 +172,10 @@ def test_parts_of_batches_join_to_the_whole():
 def test_what_cannot_be_spread_is_refused(tmp_path):
     recipe = recipes.get("quickstart")
     if keras.config.backend() == "jax":
-        with pytest.raises(ValueError, match="multiple of the devices, 3.*batch_size=128"):
+        with pytest.raises(ValueError, match=r"multiple of the devices, 3.*batch_size=128"):
             training.data_parallel(128, ["cpu:0", "cpu:1", "cpu:2"])
     else:
-        with pytest.raises(ValueError, match="on the JAX backend only.*BatchNorm and HSIC"):
+        with pytest.raises(ValueError, match=r"on the JAX backend only.*BatchNorm and HSIC"):
             training.fit(recipe, tmp_path / "run", distribution="data_parallel")
     with pytest.raises(ValueError, match="distribution='model_parallel'"):
         training.fit(recipe, tmp_path / "run", distribution="model_parallel")
