@@ -76,8 +76,15 @@ def recipe_values():
         if "RECIPES" in assigned:
             values = {"Recipe": dict}
             exec(compile(tree, "<recipes>", "exec"), values)
-            found += [{**defaults, **recipe} for recipe in values["RECIPES"]]
+            found += [_in_full({**defaults, **recipe}) for recipe in values["RECIPES"]]
     return found
+
+
+def _in_full(recipe):
+    """Write the short names of the attack's options as the recipe does."""
+    short = {"steps": recipe.pop("attack_steps"), "step_size": recipe.pop("step_size")}
+    given = {name: value for name, value in short.items() if value is not None}
+    return {**recipe, "attack_options": {**recipe.get("attack_options", {}), **given}}
 
 
 def class_values(*parts, name):

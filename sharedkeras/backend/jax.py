@@ -143,8 +143,7 @@ class TrainStep:
 
         They differ from the weights by a constant, so that the gradient with respect to both is one.
         """
-        at = None
-        if options.get("training"):
+        if options.get("training") and self.awp_gamma:
             at = self.perturbed(
                 x,
                 y,
@@ -152,7 +151,6 @@ class TrainStep:
                 non_trainable=non_trainable_variables,
                 optimizer=options["optimizer_variables"],
             )
-        if at is not None:
             still = jax.lax.stop_gradient(trainable_variables)
             # Exactly `at`, and its gradient is passed on as it is.
             trainable_variables = [

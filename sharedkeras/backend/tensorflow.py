@@ -204,26 +204,26 @@ class TrainStep:
     def train_step(self, data):
         """Craft, then train; the weights' gradients never pass through the attack."""
         views, targets = self.craft(data)
-        at = self.perturbed(
-            views,
-            targets,
-            trainable=[tf.convert_to_tensor(v) for v in self.trainable_variables],
-            non_trainable=[tf.convert_to_tensor(v) for v in self.non_trainable_variables],
-            optimizer=[tf.convert_to_tensor(v) for v in self.optimizer.variables],
-        )
-        if at is not None:
-            self._move(at)
+        if self.awp_gamma:
+            self._move(views, targets)
         logs = super().train_step((views, targets))
         self.after_update()
         return logs
 
-    def _move(self, values):
+    def _move(self, views, targets):
         """Put the weights where the gradient is to be taken; `after_loss` puts them back."""
         if tf.distribute.get_strategy().num_replicas_in_sync > 1:
             raise ValueError(
                 "Replicas would perturb the weights each in its own way. Train with `awp_gamma` on one "
                 f"device, or on the JAX backend. Received: awp_gamma={self.awp_gamma}"
             )
+        values = self.perturbed(
+            views,
+            targets,
+            trainable=[tf.convert_to_tensor(v) for v in self.trainable_variables],
+            non_trainable=[tf.convert_to_tensor(v) for v in self.non_trainable_variables],
+            optimizer=[tf.convert_to_tensor(v) for v in self.optimizer.variables],
+        )
         kept = [(v, tf.identity(tf.convert_to_tensor(v))) for v in self.trainable_variables]
         vars(self)["_put_back"] = kept  # Keras would track the variables of an attribute once more.
         for variable, value in zip(self.trainable_variables, values, strict=True):

@@ -296,10 +296,8 @@ class RobustTrainer(backend.TrainStep, keras.Model):
                 `optimizer`.
 
         Returns:
-            List of tensors, one for each trainable variable; None for the weights as they are.
+            List of tensors, one for each trainable variable.
         """
-        if not self.awp_gamma:
-            return None
         return perturbed(self, self.awp_gamma, views, targets, **values)
 
     def after_update(self):
