@@ -15,13 +15,15 @@ import keras
 
 def build(input_shape, num_classes):
     images = keras.Input(input_shape)
-    body = keras.applications.MobileNetV2(input_shape, include_top=False, weights=None, pooling="avg")
+    options = {"alpha": 0.35, "include_top": False, "weights": None, "pooling": "avg"}
+    body = keras.applications.MobileNetV2(input_shape, **options)
     x = body(keras.layers.Rescaling(2.0, offset=-1.0)(images))
     return keras.Model(images, keras.layers.Dense(num_classes)(x), name="mobile")
 """
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("objective", ["shared-information", "trades"])
 def test_mobile_net_of_ones_own_is_trained_judged_and_exported(tmp_path, objective):
     """Two updates by the paper's objective, which needs its layer put in, and by TRADES."""
@@ -34,7 +36,7 @@ def test_mobile_net_of_ones_own_is_trained_judged_and_exported(tmp_path, objecti
     # At rate 0.1 two updates on noise leave weights that blow rounding up, and the export is refused.
     flags += ["--learning_rate=0.001", "--validation_size=0"]
     flags += ["--attacks=natural,apgd-ce", "--eval_examples=4"]
-    ((code, said),) = drive("train", [flags], tmp_path)
+    ((code, said),) = drive("train", [flags], tmp_path, seconds=800)
     assert code == 0 and "Traceback" not in said, said
     report = json.loads((tmp_path / "run/report.json").read_text())
     assert report["n"] == 4 and report["robust"] <= report["clean"]
