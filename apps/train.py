@@ -5,6 +5,7 @@ Without flags: the quick start, a few minutes on two cores, on data that comes w
     python apps/train.py
     python apps/train.py --dataset=cifar100
     python apps/train.py --dataset=mnist --objective=trades --beta=6 --ema_decay=0.999
+    python apps/train.py --list_recipes
     python apps/train.py --recipe=mnist-cnn-shared-cpu --run_dir=runs/mine --resume
 """
 
@@ -23,6 +24,7 @@ from app_support import (
     judged_images,
     memory,
     own_code,
+    recipe_list,
     registered,
     results,
     run_dirs,
@@ -53,12 +55,25 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "objective", None, f"{', '.join(registered.objectives())}; default: shared-information."
 )
+flags.DEFINE_bool("list_recipes", False, "Print the recipes with source, cost and accuracy, and end.")
 flags.DEFINE_bool("resume", False, "Go on with the run in --run_dir from its last checkpoint.")
 flags.DEFINE_float(
     "checkpoint_seconds",
     0.0,
     "Least time between two checkpoints; 0: one after each epoch.",
     lower_bound=0.0,
+)
+flags.DEFINE_enum(
+    "distribution",
+    None,
+    ["data_parallel"],
+    "Train on all devices, each with its part of every batch (JAX).",
+)
+flags.DEFINE_bool(
+    "join",
+    False,
+    "Train with the other processes of this job, which read and write one --run_dir: those of the "
+    "variables KERAS_DISTRIBUTION_*, or that JAX finds (Slurm, Open MPI, TPU).",
 )
 flags.DEFINE_integer("max_steps", None, "Stop after that many updates.", lower_bound=1)
 flags.DEFINE_integer(
@@ -84,6 +99,8 @@ _FIELDS = {
     "schedule": flags.DEFINE_string,
     "weight_decay": flags.DEFINE_float,
     "ema_decay": flags.DEFINE_float,
+    "awp_gamma": flags.DEFINE_float,
+    "natural_share": flags.DEFINE_float,
     "patience": flags.DEFINE_integer,
     "train_share": flags.DEFINE_float,
 }
@@ -205,8 +222,11 @@ def _announce(recipe, run_dir):
             f"seed {recipe.seed}"
         )
         print(f"run         {run_dir}")
-        if start:
-            print(f"resuming    {start} of {recipe.epochs} epochs are done")
+        updates = int(trainer.update.numpy()) if FLAGS.resume else 0
+        if updates:
+            rest = updates - start * trainer.steps_per_epoch
+            of_next = f" and {rest} updates of the next" if rest else ""
+            print(f"resuming    {start} of {recipe.epochs} epochs{of_next} are done")
         seconds = estimate_seconds(network, recipe, len(train.x), FLAGS.max_steps, start)
         print(f"estimate    {wording.duration(seconds)} of training on this machine\n", flush=True)
 
@@ -281,6 +301,9 @@ def _export(run_dir, weights):
 
 def main(_):
     """Train, judge, export."""
+    if FLAGS.list_recipes:
+        print(recipe_list.text())
+        return
     if not own_code.asked_for():  # It may register names of its own.
         is_own = ":" in (FLAGS.model or "")
         registered.check(
@@ -295,7 +318,17 @@ def main(_):
         registered.check("schedule", FLAGS.schedule, registered.schedules())
         for name in FLAGS.attacks:
             registered.check("attacks", name, ("natural", *registered.attacks()))
+    if FLAGS.join and not (FLAGS.distribution and FLAGS.run_dir):
+        raise ValueError(
+            "Processes that train together need --distribution=data_parallel and one --run_dir. "
+            f"Received: --distribution={FLAGS.distribution}, --run_dir={FLAGS.run_dir}"
+        )
     start_up.prepare_frameworks()
+    if FLAGS.join:
+        import keras
+
+        keras.utils.set_random_seed(FLAGS.seed or 0)  # Else the processes would have to agree on one.
+        keras.distribution.initialize()  # Before anything asks for a device.
     own_code.import_modules()
     from sharedkeras.evaluation import named_attacks
 
@@ -307,6 +340,9 @@ def main(_):
     names = [name for name in FLAGS.attacks if name != "natural"]
     named_attacks(names, dataset=recipe.dataset, epsilon=_epsilon(recipe))
     run_dir = FLAGS.run_dir
+    if FLAGS.join:  # Only one of the processes may make the directory.
+        _train(recipe, pathlib.Path(run_dir))
+        return
     if run_dir is None and FLAGS.resume:
         run_dir = run_dirs.newest(recipe.name)
     if FLAGS.resume:
@@ -333,7 +369,10 @@ def _train(recipe, run_dir):
         checkpoint_seconds=FLAGS.checkpoint_seconds,
         announce=_announce(recipe, run_dir),
         verbose="auto" if sys.stdout.isatty() else 2,
+        distribution=FLAGS.distribution,
     )
+    if FLAGS.join and not training.part():
+        return  # The first process judges and exports.
     weights = "last" if FLAGS.max_steps is not None else "best"
     judged = _evaluate(recipe, run.run_dir, weights, clock)
     if FLAGS.export:
@@ -354,7 +393,7 @@ def _go_on(run_dir):
     if not (run_dir / "config.json").exists():
         return None
     again = ending.again(f"--run_dir={run_dir}", "--resume")
-    return f"To go on from the last finished epoch:\n  {again}"
+    return f"To go on from the last checkpoint:\n  {again}"
 
 
 if __name__ == "__main__":

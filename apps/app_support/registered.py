@@ -62,6 +62,47 @@ def recipes():
     return tuple(sorted(k.value.value for c in named for k in c.keywords if k.arg == "name"))
 
 
+def recipe_values():
+    """Read the recipes' values: their modules hold data, and nothing that would have to be imported.
+
+    Returns:
+        List of dicts, a recipe's fields each, defaults included where they are plain values.
+    """
+    defaults = class_values("recipes", "recipe.py", name="Recipe")
+    found = []
+    for tree in _trees("recipes"):
+        tree.body = [n for n in tree.body if not isinstance(n, ast.Import | ast.ImportFrom)]
+        assigned = [n.targets[0].id for n in tree.body if isinstance(n, ast.Assign)]
+        if "RECIPES" in assigned:
+            values = {"Recipe": dict}
+            exec(compile(tree, "<recipes>", "exec"), values)
+            found += [_in_full({**defaults, **recipe}) for recipe in values["RECIPES"]]
+    return found
+
+
+def _in_full(recipe):
+    """Write the short names of the attack's options as the recipe does."""
+    short = {"steps": recipe.pop("attack_steps"), "step_size": recipe.pop("step_size")}
+    given = {name: value for name, value in short.items() if value is not None}
+    return {**recipe, "attack_options": {**recipe.get("attack_options", {}), **given}}
+
+
+def class_values(*parts, name):
+    """Read the defaults of a dataclass's fields that are plain values.
+
+    Args:
+        *parts: str, the module's place in the package.
+        name: str, the class.
+
+    Returns:
+        Dict.
+    """
+    (tree,) = _trees(*parts)
+    (body,) = [n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name]
+    fields = [n for n in body if isinstance(n, ast.AnnAssign) and isinstance(n.value, ast.Constant)]
+    return {n.target.id: n.value.value for n in fields}
+
+
 def check(flag, value, known, families=()):
     """Refuse an unknown name before anything is loaded.
 

@@ -6,6 +6,7 @@ from sharedkeras.attacks.carlini_wagner.carlini_wagner import CarliniWagner
 from sharedkeras.attacks.fab.fab import FAB
 from sharedkeras.attacks.fgsm import FGSM
 from sharedkeras.attacks.n_fgsm import NFGSM
+from sharedkeras.attacks.no_attack import NoAttack
 from sharedkeras.attacks.pgd import PGD
 from sharedkeras.attacks.representation.representation import Representation
 from sharedkeras.attacks.square.square import Square
@@ -19,6 +20,7 @@ __all__ = [
     "Attack",
     "AttackResult",
     "CarliniWagner",
+    "NoAttack",
     "Representation",
     "Square",
 ]

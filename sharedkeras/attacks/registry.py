@@ -2,9 +2,10 @@
 
 from sharedkeras.attacks.fgsm import FGSM
 from sharedkeras.attacks.n_fgsm import NFGSM
+from sharedkeras.attacks.no_attack import NoAttack
 from sharedkeras.attacks.pgd import PGD
 
-_ATTACKS = {"fgsm": FGSM, "n-fgsm": NFGSM, "pgd": PGD}
+_ATTACKS = {"fgsm": FGSM, "n-fgsm": NFGSM, "none": NoAttack, "pgd": PGD}
 
 
 def names():

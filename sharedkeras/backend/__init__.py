@@ -2,8 +2,9 @@
 
 Every backend module offers the same names:
 
-- `value_and_grad(fn, x)`: value, auxiliary output and input gradient of `fn`.
-- `TrainStep`: the mixin that calls `craft` before Keras's own train step and `after_update` after it.
+- `value_and_grad(fn, x)`: value, auxiliary output and gradient of `fn` with respect to `x`.
+- `TrainStep`: the mixin that calls `craft` before Keras's own train step and `after_update` after it,
+  and takes the gradient at the weights that `perturbed` returns.
 - `compile(fn)`: `fn` as a compiled graph.
 - `repeat(steps, body, carry)`: a loop inside a traced function.
 - `MERGES_PASSES`: whether a compiler computes elementwise operations together.
@@ -13,6 +14,9 @@ Every backend module offers the same names:
 - `version()`: the framework's version string.
 - `accelerated()`: whether networks run on something faster than the CPU.
 - `devices()`, `on(device)`, `put(x, device)`: the devices of this machine, and placing work on one.
+- `GLOBAL_BATCHES`: whether several devices compute on one batch, or each on a batch of its own.
+- `process()`, `leave()`, `local(x)`: this one among the processes that train together, parting from
+  them, and its own copy of what all devices hold.
 - `first_example(count)`, `share_of_replica(loss)`: what a replica must know in distributed training.
 - `deterministic()`: makes operations return the same bits each time.
 """
@@ -24,6 +28,7 @@ _NAME = keras.config.backend()
 if _NAME == "tensorflow":
     from sharedkeras.backend.tensorflow import (
         COMPILED_LOOPS,
+        GLOBAL_BATCHES,
         MERGES_PASSES,
         TrainStep,
         accelerated,
@@ -33,7 +38,10 @@ if _NAME == "tensorflow":
         devices,
         first_example,
         is_tracing,
+        leave,
+        local,
         on,
+        process,
         put,
         repeat,
         share_of_replica,
@@ -43,6 +51,7 @@ if _NAME == "tensorflow":
 elif _NAME == "jax":
     from sharedkeras.backend.jax import (
         COMPILED_LOOPS,
+        GLOBAL_BATCHES,
         MERGES_PASSES,
         TrainStep,
         accelerated,
@@ -52,7 +61,10 @@ elif _NAME == "jax":
         devices,
         first_example,
         is_tracing,
+        leave,
+        local,
         on,
+        process,
         put,
         repeat,
         share_of_replica,
@@ -62,6 +74,7 @@ elif _NAME == "jax":
 elif _NAME == "torch":
     from sharedkeras.backend.torch import (
         COMPILED_LOOPS,
+        GLOBAL_BATCHES,
         MERGES_PASSES,
         TrainStep,
         accelerated,
@@ -71,7 +84,10 @@ elif _NAME == "torch":
         devices,
         first_example,
         is_tracing,
+        leave,
+        local,
         on,
+        process,
         put,
         repeat,
         share_of_replica,
@@ -86,6 +102,7 @@ else:
 
 __all__ = [
     "COMPILED_LOOPS",
+    "GLOBAL_BATCHES",
     "MERGES_PASSES",
     "TrainStep",
     "accelerated",
@@ -95,7 +112,10 @@ __all__ = [
     "devices",
     "first_example",
     "is_tracing",
+    "leave",
+    "local",
     "on",
+    "process",
     "put",
     "repeat",
     "share_of_replica",

@@ -15,6 +15,28 @@ MERGES_PASSES = True
 """XLA computes elementwise operations together."""
 
 
+GLOBAL_BATCHES = True
+"""`keras.distribution` runs one program on the whole batch, over however many devices."""
+
+
+def process():
+    """Return `(number, count)` of this process among those that train together."""
+    return jax.process_index(), jax.process_count()
+
+
+def leave():
+    """Part from the processes that trained together, so that none waits for another's later work."""
+    if jax.process_count() > 1:
+        jax.distributed.shutdown()
+
+
+def local(x):
+    """Return a tensor that all devices hold as this process's first device holds it."""
+    if isinstance(x, jax.core.Tracer) or len(x.sharding.device_set) == 1:
+        return x
+    return x.addressable_data(0)
+
+
 def version():
     """Return the framework's name and version, for reports."""
     return f"jax {jax.__version__}"
@@ -29,12 +51,12 @@ def value_and_grad(fn, x):
 
     Args:
         fn: `fn(x) -> (scalar, aux)`.
-        x: tensor of any shape.
+        x: tensor of any shape, or a list of tensors.
 
     Returns:
         `((scalar, aux), gradient)`, the gradient with the shape of `x`.
     """
-    return jax.value_and_grad(fn, has_aux=True)(ops.convert_to_tensor(x))
+    return jax.value_and_grad(fn, has_aux=True)(keras.tree.map_structure(ops.convert_to_tensor, x))
 
 
 def compile(fn):
@@ -113,6 +135,33 @@ class TrainStep:
         trainable, non_trainable, optimizer, metrics = state
         _, non_trainable = self._in_scope(trainable, non_trainable, self.after_update)
         return logs, (trainable, non_trainable, optimizer, metrics)
+
+    def compute_loss_and_updates(
+        self, trainable_variables, non_trainable_variables, metrics_variables, x, y, *args, **options
+    ):
+        """Compute Keras's loss, in training at the weights where the gradient is to be taken.
+
+        They differ from the weights by a constant, so that the gradient with respect to both is one.
+        """
+        if options.get("training") and self.awp_gamma:
+            at = self.perturbed(
+                x,
+                y,
+                trainable=trainable_variables,
+                non_trainable=non_trainable_variables,
+                optimizer=options["optimizer_variables"],
+            )
+            still = jax.lax.stop_gradient(trainable_variables)
+            # Exactly `at`, and its gradient is passed on as it is.
+            trainable_variables = [
+                a + (v - s) for a, v, s in zip(at, trainable_variables, still, strict=True)
+            ]
+        return super().compute_loss_and_updates(
+            trainable_variables, non_trainable_variables, metrics_variables, x, y, *args, **options
+        )
+
+    def after_loss(self):
+        """Do nothing: the weights themselves have not been moved."""
 
     def _in_scope(self, trainable, non_trainable, fn):
         mapping = [

@@ -39,6 +39,24 @@ def _advise_onednn():
 _advise_onednn()
 
 
+GLOBAL_BATCHES = False
+"""Replicas see their own part of a batch."""
+
+
+def process():
+    """Return `(0, 1)`: one process trains."""
+    return 0, 1
+
+
+def leave():
+    """Do nothing: one process trains."""
+
+
+def local(x):
+    """Return a tensor as it is: no other process holds a part of it."""
+    return x
+
+
 def version():
     """Return the framework's name, version and whether it computes with oneDNN, for reports."""
     return f"tensorflow {tf.__version__}, oneDNN {'on' if onednn() else 'off'}"
@@ -56,13 +74,13 @@ def value_and_grad(fn, x):
 
     Args:
         fn: `fn(x) -> (scalar, aux)`.
-        x: tensor of any shape.
+        x: tensor of any shape, or a list of tensors.
 
     Returns:
         `((scalar, aux), gradient)`, the gradient with the shape of `x`. Where the function does not
         depend on `x` the gradient is zero.
     """
-    x = tf.convert_to_tensor(x)
+    x = tf.nest.map_structure(tf.convert_to_tensor, x)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
         value, aux = fn(x)
@@ -185,6 +203,36 @@ class TrainStep:
 
     def train_step(self, data):
         """Craft, then train; the weights' gradients never pass through the attack."""
-        logs = super().train_step(self.craft(data))
+        views, targets = self.craft(data)
+        if self.awp_gamma:
+            self._move(views, targets)
+        logs = super().train_step((views, targets))
         self.after_update()
         return logs
+
+    def _move(self, views, targets):
+        """Put the weights where the gradient is to be taken; `after_loss` puts them back."""
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            raise ValueError(
+                "Replicas would perturb the weights each in its own way. Train with `awp_gamma` on one "
+                f"device, or on the JAX backend. Received: awp_gamma={self.awp_gamma}"
+            )
+        values = self.perturbed(
+            views,
+            targets,
+            trainable=[tf.convert_to_tensor(v) for v in self.trainable_variables],
+            non_trainable=[tf.convert_to_tensor(v) for v in self.non_trainable_variables],
+            optimizer=[tf.convert_to_tensor(v) for v in self.optimizer.variables],
+        )
+        kept = [(v, tf.identity(tf.convert_to_tensor(v))) for v in self.trainable_variables]
+        vars(self)["_put_back"] = kept  # Keras would track the variables of an attribute once more.
+        for variable, value in zip(self.trainable_variables, values, strict=True):
+            variable.assign(value)
+
+    def after_loss(self):
+        """Give the weights back the values that the optimizer updates.
+
+        The loss has been computed from what was read before, and so will its gradient be.
+        """
+        for variable, value in vars(self).pop("_put_back", ()):
+            variable.assign(value)

@@ -12,6 +12,24 @@ MERGES_PASSES = False
 """Elementwise operations are passes of their own over the activations."""
 
 
+GLOBAL_BATCHES = False
+"""Replicas see their own part of a batch."""
+
+
+def process():
+    """Return `(0, 1)`: one process trains."""
+    return 0, 1
+
+
+def leave():
+    """Do nothing: one process trains."""
+
+
+def local(x):
+    """Return a tensor as it is: no other process holds a part of it."""
+    return x
+
+
 def version():
     """Return the framework's name and version, for reports."""
     return f"torch {torch.__version__}"
@@ -99,6 +117,14 @@ class TrainStep:
 
     def train_step(self, data):
         """Craft, then train; the weights' gradients never pass through the attack."""
+        if self.awp_gamma:
+            raise ValueError(
+                "Weights are perturbed on the backends TensorFlow and JAX only. "
+                f"Received: awp_gamma={self.awp_gamma}"
+            )
         logs = super().train_step(self.craft(data))
         self.after_update()
         return logs
+
+    def after_loss(self):
+        """Do nothing: the weights have not been moved."""

@@ -34,6 +34,8 @@ class Batches(keras.utils.PyDataset):
         drop_remainder: bool, whether to leave out a last batch that is not full, so that all have
             one shape.
         index: bool, whether to give the examples' numbers.
+        part: `(number, count)`: of `count` processes that share each batch, the one that reads this
+            object; it gets the consecutive part of that number. The batches must be full ones then.
 
     Returns:
         By `batches[i]`: `(x, {"label": y, "index": i})`, shapes `(batch, H, W, C)` float32, `(batch,)`
@@ -47,7 +49,18 @@ class Batches(keras.utils.PyDataset):
     2011 (Philox).
     """
 
-    def __init__(self, x, y, batch_size, *, seed=0, shuffle=True, drop_remainder=False, index=True):
+    def __init__(
+        self,
+        x,
+        y,
+        batch_size,
+        *,
+        seed=0,
+        shuffle=True,
+        drop_remainder=False,
+        index=True,
+        part=(0, 1),
+    ):
         super().__init__()
         self.x = check_images(x)
         self.y = check_labels(y, size=len(self.x))
@@ -61,6 +74,14 @@ class Batches(keras.utils.PyDataset):
                 "Without the remainder there is not one batch. Expected at least batch_size images. "
                 f"Received: {len(self.x)} images, batch_size={self.batch_size}"
             )
+        number, count = part
+        if not 0 <= number < count or self.batch_size % count or (count > 1 and not drop_remainder):
+            raise ValueError(
+                "`part` must be (number, count) with a number below the count, which divides the batch "
+                f"size; parts are of full batches. Received: part={part}, batch_size={batch_size}, "
+                f"drop_remainder={drop_remainder}"
+            )
+        self.part = part
         self._epoch = 0
         self._cached = None
         self._running = False  # Whether a loop has begun an epoch and not ended it.
@@ -89,12 +110,32 @@ class Batches(keras.utils.PyDataset):
             raise IndexError(f"There are {count} batches. Received: {position}")
         position %= count
         self._watch(position, count)
-        start = position * self.batch_size
-        rows = self.order(self._epoch)[start : start + self.batch_size]
+        number, count = self.part
+        size = self.batch_size // count
+        start = position * self.batch_size + number * size
+        rows = self.order(self._epoch)[start : start + size]
         targets = {"label": self.y[rows]}
         if self.index:
             targets["index"] = rows
         return self.x[rows], targets
+
+    def after(self, position):
+        """Return the rest of an epoch, as a data set of its own.
+
+        Args:
+            position: int in `1 .. len(self) - 1`, the batches that have been read.
+
+        Returns:
+            `keras.utils.PyDataset` of the batches from there on, in the epoch that is set here.
+
+        Raises:
+            ValueError: if nothing is left, or nothing was read.
+        """
+        if not 0 < position < len(self):
+            raise ValueError(
+                f"`position` must be in [1, {len(self) - 1}]. Received: position={position}"
+            )
+        return _Rest(self, position)
 
     def order(self, epoch):
         """Return the examples' numbers in the order of an epoch.
@@ -142,6 +183,23 @@ class Batches(keras.utils.PyDataset):
         self._first = False
         # Keras looks at a few batches beforehand, for their shapes; these do not count.
         self._last = self._last or (self._running and position == count - 1)
+
+
+class _Rest(keras.utils.PyDataset):
+    """Batches from a position on; epochs are counted by the whole."""
+
+    def __init__(self, whole, position):
+        super().__init__()
+        self.whole = whole
+        self.position = position
+
+    def __len__(self):
+        return len(self.whole) - self.position
+
+    def __getitem__(self, position):
+        if not 0 <= position < len(self):
+            raise IndexError(f"There are {len(self)} batches. Received: {position}")
+        return self.whole[self.position + position]
 
 
 def _integer(name, value, low=0):

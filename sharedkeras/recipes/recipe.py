@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 from sharedkeras import data, models, objectives, training
-from sharedkeras.attacks import PGD
+from sharedkeras.attacks import PGD, NoAttack
 from sharedkeras.attacks import registry as attacks
 from sharedkeras.training import learning_rates
 
@@ -47,6 +47,8 @@ class Recipe:
         schedule_options: dict of the schedule's options, such as `drops` or `warmup` in epochs.
         weight_decay: float at least 0, coupled L2.
         ema_decay: float in (0, 1), limit of the warmed decay of the weights' average, or None.
+        awp_gamma: float at least 0, size of the adversarial weight perturbation; 0 for none.
+        natural_share: float in [0, 1), the share of the epochs, the first ones, without an attack.
         validation_size: int, images split from the end of the training set for choosing the weights.
         validation_examples: int, how many of them are attacked after each epoch.
         patience: int, epochs without a larger robust validation accuracy after which a run ends, or None
@@ -85,6 +87,8 @@ class Recipe:
     schedule_options: dict = dataclasses.field(default_factory=dict)
     weight_decay: float = 5e-4
     ema_decay: float | None = None
+    awp_gamma: float = 0.0
+    natural_share: float = 0.0
     validation_size: int = 1000
     validation_examples: int = 500
     patience: int | None = None
@@ -126,6 +130,12 @@ class Recipe:
             raise ValueError(
                 f"`weight_decay` must be at least 0. Received: weight_decay={self.weight_decay}"
             )
+        if not (math.isfinite(self.awp_gamma) and self.awp_gamma >= 0):
+            raise ValueError(f"`awp_gamma` must be at least 0. Received: awp_gamma={self.awp_gamma}")
+        if not 0 <= self.natural_share < 1:
+            raise ValueError(
+                f"`natural_share` must be in [0, 1). Received: natural_share={self.natural_share}"
+            )
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError(f"`ema_decay` must be in (0, 1). Received: ema_decay={self.ema_decay}")
         if self.patience is not None and not (isinstance(self.patience, int) and self.patience >= 1):
@@ -166,7 +176,7 @@ class Recipe:
         return self.epochs if self.stop_after is None else self.stop_after
 
     def make_attack(self):
-        """Return the training attack of the first epoch."""
+        """Return the training attack of the first epoch that has one."""
         own = objectives.get(self.objective)().attack
         attack = own if self.attack is None else attacks.get(self.attack)()
         return _with("attack_options", attack, {**self.attack_options, "epsilon": self.epsilon})
@@ -174,11 +184,17 @@ class Recipe:
     def make_curriculum(self):
         """Return the training attacks by epoch, one where nothing changes."""
         attack = self.make_attack()
-        stages = [(0, attack)]
+        natural = round(self.natural_share * self.epochs)
+        stages = [(0, NoAttack(norm=attack.norm, epsilon=attack.epsilon)), (natural, attack)]
         for share, options in self.curriculum:
             if not 0 < share < 1:
                 raise ValueError(
                     f"A stage's share must be in (0, 1). Received: curriculum share {share}"
+                )
+            if share < self.natural_share:
+                raise ValueError(
+                    "A stage must not begin before the epochs without an attack are over. "
+                    f"Received: curriculum share {share}, natural_share={self.natural_share}"
                 )
             stages.append((round(share * self.epochs), _with("curriculum", attack, options)))
         # In a short run stages may begin with the same epoch: the last one counts.

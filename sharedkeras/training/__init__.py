@@ -2,6 +2,7 @@
 
 from sharedkeras.training.averaging import WeightAverage
 from sharedkeras.training.curriculum import Curriculum
+from sharedkeras.training.distribution import data_parallel, part
 from sharedkeras.training.divergence import DivergedError
 from sharedkeras.training.learning_rates import OneCycle, StepDecay
 from sharedkeras.training.run import Run, estimate_seconds, fit
@@ -17,6 +18,8 @@ __all__ = [
     "Run",
     "StepDecay",
     "WeightAverage",
+    "data_parallel",
     "estimate_seconds",
     "fit",
+    "part",
 ]

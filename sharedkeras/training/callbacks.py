@@ -16,6 +16,8 @@ from sharedkeras.models import FrozenClassifier
 from sharedkeras.training import checkpoint
 from sharedkeras.training.divergence import check_finite
 
+_LONGEST_WITHOUT = 300.0  # Seconds, the most that a kill may cost unless more is asked for.
+
 
 def cut_short(trainer):
     """Tell whether a run was stopped before its epoch ended, which is then not judged or kept."""
@@ -39,6 +41,25 @@ class EpochState(keras.callbacks.Callback):
         self.model.begin_epoch(epoch)
         if self.batches is not None:
             self.batches.epoch = epoch
+
+
+class OpenLog(keras.callbacks.Callback):
+    """Goes on with the log of an epoch that was stopped in its middle.
+
+    Keras sets the sums of a log to zero when an epoch begins.
+
+    Args:
+        sums: list of arrays, the values of the trainer's metrics when the epoch was stopped.
+    """
+
+    def __init__(self, sums):
+        super().__init__()
+        self.sums = sums
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Put the sums back."""
+        for variable, value in zip(self.model.metrics_variables, self.sums, strict=True):
+            variable.assign(value)
 
 
 class SettleAverage(keras.callbacks.Callback):
@@ -144,23 +165,26 @@ class Keeper(keras.callbacks.Callback):
 
     Where epochs take seconds, writing all state after each would take as long again. `best.keras` and
     the log are always written; `last.keras` and the checkpoint when the last ones are old enough, and at
-    the end.
+    the end. Where epochs take long, a checkpoint is written in mid-epoch every five minutes.
 
     Args:
         run_dir: directory of the run.
         history: dict of lists, the epochs before this run.
         identity: dict of str, what tells the run from others, for its checkpoints.
         seconds: float at least 0, the least time between two checkpoints, which is what a kill may cost.
+        writes: bool; of several processes that train together one does, the others keep the history.
     """
 
-    def __init__(self, run_dir, history=None, identity=None, seconds=0.0):
+    def __init__(self, run_dir, history=None, identity=None, seconds=0.0, writes=True):
         super().__init__()
+        self.writes = writes
         self.identity = identity
         self.run_dir = pathlib.Path(run_dir)
         self.history = {k: list(v) for k, v in (history or {}).items()}
         self.seconds = seconds
         self._began = None
         self._saved = -math.inf
+        self._epoch = None
 
     def on_train_begin(self, logs=None):
         """Start the time to the first checkpoint."""
@@ -169,6 +193,33 @@ class Keeper(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         """Start the epoch's clock."""
         self._began = time.perf_counter()
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Write a checkpoint in mid-epoch if the last one is too old."""
+        if self.writes and time.perf_counter() - self._saved >= max(self.seconds, _LONGEST_WITHOUT):
+            self.keep_state()
+
+    def keep_state(self):
+        """Write a checkpoint of an epoch that is under way.
+
+        Returns:
+            bool, whether one was written; not after an epoch's last update, since its end writes more.
+        """
+        update = int(ops.convert_to_numpy(self.model.update.value))
+        if update % self.model.steps_per_epoch == 0:
+            return False
+        check_finite(self.model, update)
+        checkpoint.save(
+            self.run_dir / "checkpoints",
+            self.model,
+            epoch=self._epoch,
+            history=self.history,
+            run=self.identity,
+            update=update,
+        )
+        self._saved = time.perf_counter()
+        return True
 
     def on_epoch_end(self, epoch, logs=None):
         """Write weights, log and checkpoint, each atomically."""
@@ -180,6 +231,8 @@ class Keeper(keras.callbacks.Callback):
         for name, value in row.items():
             self.history.setdefault(name, []).append(value)
         check_finite(self.model, int(ops.convert_to_numpy(self.model.update.value)))
+        if not self.writes:
+            return
         is_due = time.perf_counter() - self._saved >= self.seconds or self._is_last(epoch)
         if is_due:
             save_network(self.model.plain, self.run_dir / "last.keras")

@@ -13,25 +13,29 @@ from keras import ops
 
 from sharedkeras.files import parse_json, read_archive, write_atomically
 
-_FORMAT = "sharedkeras-checkpoint/2"
+_FORMAT = "sharedkeras-checkpoint/3"
 _WHAT = "a checkpoint of this run"
 _KEPT = 2
-_NAME = re.compile(r"epoch-(\d+)\.npz")
+_NAME = re.compile(r"epoch-(\d+)(?:-update-(\d+))?\.npz")
 _LARGEST_HEAD = 2**26
 
 
 def variables(trainer):
-    """List all state of a trainer in a fixed order: weights, statistics, generators, optimizer."""
+    """List all state of a trainer in a fixed order: weights, statistics, generators, optimizer, sums.
+
+    The sums are those of the running epoch's log, so that an epoch goes on in its middle.
+    """
     if not trainer.optimizer.built:
         trainer.optimizer.build(trainer.trainable_variables)
     return [
         *trainer.trainable_variables,
         *trainer.non_trainable_variables,
         *trainer.optimizer.variables,
+        *trainer.metrics_variables,
     ]
 
 
-def save(directory, trainer, *, epoch, history, run=None):
+def save(directory, trainer, *, epoch, history, run=None, update=0):
     """Write a checkpoint atomically and remove all but the last two.
 
     Args:
@@ -40,6 +44,7 @@ def save(directory, trainer, *, epoch, history, run=None):
         epoch: int, the epochs that are done.
         history: dict of lists, the run's metrics so far.
         run: dict of str, what tells this run from others: digests of its recipe and its data.
+        update: int, the updates made in all if the next epoch has begun, else 0.
 
     Returns:
         Path of the file.
@@ -50,13 +55,14 @@ def save(directory, trainer, *, epoch, history, run=None):
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     values = [ops.convert_to_numpy(v) for v in variables(trainer)]
-    path = directory / f"epoch-{epoch:04d}.npz"
+    path = directory / f"epoch-{epoch:04d}{f'-update-{update:08d}' if update else ''}.npz"
     for variable, value in zip(variables(trainer), values, strict=True):
         if not np.isfinite(value).all():
             raise ValueError(f"A checkpoint must be finite. Received: {variable.path} for {path}")
     head = {
         "format": _FORMAT,
         "epoch": epoch,
+        "update": update,
         "history": {k: [v if math.isfinite(v) else None for v in vs] for k, vs in history.items()},
         "network": trainer.network.name,
         "run": run or {},
@@ -77,8 +83,12 @@ def listed(directory):
     directory = pathlib.Path(directory)
     if not directory.is_dir():
         return []
-    found = [(int(m[1]), p) for p in directory.iterdir() if (m := _NAME.fullmatch(p.name))]
-    return [p for _, p in sorted(found)]
+    found = [(*_numbers(m), p) for p in directory.iterdir() if (m := _NAME.fullmatch(p.name))]
+    return [p for *_, p in sorted(found)]
+
+
+def _numbers(named):
+    return int(named[1]), int(named[2] or 0)
 
 
 def restore(path, trainer, *, run=None):
@@ -107,7 +117,14 @@ def restore(path, trainer, *, run=None):
         str(arrays.pop("head")),
         where=path,
         what=_WHAT,
-        entries={"epoch": int, "history": dict, "network": str, "run": dict, "shapes": list},
+        entries={
+            "epoch": int,
+            "update": int,
+            "history": dict,
+            "network": str,
+            "run": dict,
+            "shapes": list,
+        },
         file_format=_FORMAT,
     )
     theirs = head["run"] if run is not None else {}
@@ -185,7 +202,7 @@ def _check_arrays(arrays, values, targets, head, trainer, path):
 
 def _checked_progress(head, path):
     """Return the epochs that are done and the history, with NaN where JSON had to say null."""
-    epoch, history = head["epoch"], head["history"]
+    epoch, update, history = head["epoch"], head["update"], head["history"]
     named = _NAME.fullmatch(path.name)
     columns_fit = all(
         isinstance(column, list)
@@ -193,10 +210,11 @@ def _checked_progress(head, path):
         and all(value is None or type(value) in (int, float) for value in column)
         for column in history.values()
     )
-    if epoch < 1 or not columns_fit or (named and int(named[1]) != epoch):
+    begun = epoch >= 1 or update >= 1
+    if not begun or not columns_fit or (named and _numbers(named) != (epoch, update)):
         raise ValueError(
-            "The checkpoint is damaged: expected the epoch of its name, and a history of as many "
-            f"epochs. Received: epoch={epoch}, path={path}"
+            "The checkpoint is damaged: expected the epoch and update of its name, and a history of as "
+            f"many epochs. Received: epoch={epoch}, update={update}, path={path}"
         )
     nan = float("nan")
     return epoch, {k: [nan if v is None else v for v in column] for k, column in history.items()}

@@ -1,5 +1,6 @@
 """A whole training run from a recipe: data, network, fit, files."""
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.util
@@ -27,7 +28,9 @@ from sharedkeras.losses import cross_entropy
 from sharedkeras.models import FrozenClassifier
 from sharedkeras.models.classifiers.gradients import input_gradient
 from sharedkeras.training import callbacks, checkpoint
+from sharedkeras.training.distribution import data_parallel
 from sharedkeras.training.divergence import StopWhenDiverged
+from sharedkeras.training.stopping import StopWhenAsked
 from sharedkeras.training.trainer import RobustTrainer
 from sharedkeras.version import __version__
 
@@ -173,6 +176,7 @@ def prepare(recipe, *, steps_per_epoch):
         augment=recipe.make_augment(),
         curriculum=recipe.make_curriculum(),
         ema_decay=recipe.ema_decay,
+        awp_gamma=recipe.awp_gamma,
     )
     rate = recipe.make_learning_rate(steps_per_epoch=steps_per_epoch)
     if recipe.optimizer == "sgd":
@@ -213,11 +217,12 @@ def estimate_seconds(network, recipe, examples, updates=None, start=0):
     unit = (time.perf_counter() - began) / _PROBE
     curriculum = recipe.make_curriculum()
     # A train step's passes of two views with weight gradients cost about 3.4 input gradients.
+    step = 3.4 * (2 if recipe.awp_gamma else 1)
     if updates is not None:
-        return recipe.batch_size * updates * unit * (curriculum.at(start).gradients + 3.4)
+        return recipe.batch_size * updates * unit * (curriculum.at(start).gradients + step)
     gradients = [curriculum.at(epoch).gradients for epoch in range(start, recipe.trained_epochs)]
     validation = recipe.validation_examples * recipe.make_validation_attack().gradients
-    return unit * sum(examples * (count + 3.4) + validation for count in gradients)
+    return unit * sum(examples * (count + step) + validation for count in gradients)
 
 
 def fit(
@@ -232,12 +237,14 @@ def fit(
     checkpoint_seconds=0.0,
     announce=None,
     verbose="auto",
+    distribution=None,
 ):
     """Train as a recipe says and keep everything in a run directory.
 
     After each epoch: `last.keras`, `best.keras`, `metrics.csv`, a checkpoint of all state, TensorBoard's
     events where TensorFlow is installed. A run that was stopped goes on with `resume=True` from its last
-    checkpoint, and ends where an unbroken one does.
+    checkpoint, and ends where an unbroken one does. Ctrl-C and SIGTERM end it after the current update,
+    with a checkpoint in mid-epoch; where epochs take long there is one every five minutes.
 
     Args:
         recipe: `Recipe`.
@@ -251,6 +258,10 @@ def fit(
             each epoch.
         announce: `announce(trainer, train, start_epoch)`, called before the first update.
         verbose: as in `keras.Model.fit`.
+        distribution: "data_parallel" for all devices, see `data_parallel`, or None for one. Of processes
+            that were joined by `keras.distribution.initialize` the first one writes, to a directory that
+            all of them see; only it announces and shows progress. It is no part of the recipe, so that a
+            run goes on with another number of devices.
 
     Returns:
         `Run`.
@@ -272,8 +283,16 @@ def fit(
         count = max(1, round(recipe.train_share * len(train.x)))
         rows = data.subset(len(train.x), count, seed=recipe.seed)
         train = train._replace(x=train.x[rows], y=train.y[rows])
-    run_dir = open_run(run_dir, recipe, resume=resume)
-    with locked(run_dir):
+    if distribution not in (None, "data_parallel"):
+        raise ValueError(
+            f"`distribution` must be 'data_parallel' or None. Received: distribution={distribution!r}"
+        )
+    spread = contextlib.nullcontext()
+    if distribution is not None:
+        spread = data_parallel(recipe.batch_size)
+    first = backend.process()[0] == 0
+    run_dir = open_run(run_dir, recipe, resume=resume) if first else pathlib.Path(run_dir)
+    with locked(run_dir) if first else contextlib.nullcontext(), spread:
         return _fit(
             recipe,
             run_dir,
@@ -283,8 +302,8 @@ def fit(
             max_steps=max_steps,
             deterministic=deterministic,
             checkpoint_seconds=checkpoint_seconds,
-            announce=announce,
-            verbose=verbose,
+            announce=announce if first else None,
+            verbose=verbose if first else 0,
         )
 
 
@@ -302,19 +321,29 @@ def _fit(
     verbose,
 ):
     """Train in a directory that is held; `fit` says what that leaves."""
-    for directory in (run_dir, run_dir / "checkpoints"):
-        remove_litter(directory)
+    number, processes = backend.process()
+    first = number == 0
+    if first:
+        for directory in (run_dir, run_dir / "checkpoints"):
+            remove_litter(directory)
     identity = identify(recipe, train.x, train.y)
     if deterministic:
         backend.deterministic()
-    batches = data.Batches(train.x, train.y, recipe.batch_size, seed=recipe.seed, drop_remainder=True)
+    batches = data.Batches(
+        train.x,
+        train.y,
+        recipe.batch_size,
+        seed=recipe.seed,
+        drop_remainder=True,
+        part=(number, processes),
+    )
     trainer = prepare(recipe, steps_per_epoch=len(batches))
     start, history = 0, {}
     if resume:
         start, history = checkpoint.restore_newest(run_dir / "checkpoints", trainer, run=identity)
     if announce is not None:
         announce(trainer, train, start)
-    keeper = callbacks.Keeper(run_dir, history, identity, checkpoint_seconds)
+    keeper = callbacks.Keeper(run_dir, history, identity, checkpoint_seconds, writes=first)
     before = [StopWhenDiverged(train.x[:_PROBE]), callbacks.EpochState(batches)]
     if trainer.average is not None:
         before.append(callbacks.SettleAverage(batches))
@@ -329,7 +358,7 @@ def _fit(
             )
         )
     after = []
-    if importlib.util.find_spec("tensorflow") and importlib.util.find_spec("tensorboard"):
+    if first and importlib.util.find_spec("tensorflow") and importlib.util.find_spec("tensorboard"):
         after.append(keras.callbacks.TensorBoard(run_dir / "tensorboard", write_graph=False))
     if max_steps is not None:
         before.insert(0, callbacks.MaxSteps(max_steps))
@@ -338,18 +367,36 @@ def _fit(
         stop = callbacks.StopEarly(recipe.patience, keeper.history)
         before.append(stop)
         epochs = start if stop.is_over else epochs
-    trainer.fit(
-        batches,
-        epochs=epochs,
-        initial_epoch=start,
-        callbacks=[*before, keeper, *after],
-        shuffle=False,
-        verbose=verbose,
-    )
-    updates = int(ops.convert_to_numpy(trainer.update.value))
-    if not (run_dir / "last.keras").exists() or updates % len(batches):
+    asked = StopWhenAsked(keeper.keep_state)
+    if processes == 1:  # Several would stop at different updates and wait for each other.
+        after.append(asked)
+    parts = [(batches, start, epochs, [])]
+    if done := _updates(trainer) - start * len(batches):  # The epoch was stopped in its middle.
+        sums = [np.array(ops.convert_to_numpy(v)) for v in trainer.metrics_variables]
+        rest = (batches.after(done), start, start + 1, [callbacks.OpenLog(sums)])
+        parts = [rest, (batches, start + 1, epochs, [])]
+    try:
+        for images, begin, end, more in parts:
+            trainer.fit(
+                images,
+                epochs=end,
+                initial_epoch=begin,
+                callbacks=[*before, *more, keeper, *after],
+                shuffle=False,
+                verbose=verbose,
+            )
+            if trainer.stop_training:
+                break
+    finally:
+        asked.give_back()
+    updates = _updates(trainer)
+    if first and (not (run_dir / "last.keras").exists() or updates % len(batches)):
         # Cut short in mid-epoch: these weights are worth keeping, and the checkpoint stays whole.
         save_network(trainer.plain, run_dir / "last.keras")
         if not (run_dir / "best.keras").exists():
             save_network(trainer.plain, run_dir / "best.keras")
     return Run(trainer.network, run_dir, keeper.history, updates)
+
+
+def _updates(trainer):
+    return int(ops.convert_to_numpy(trainer.update.value))

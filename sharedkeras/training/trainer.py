@@ -14,6 +14,7 @@ from sharedkeras.objectives import SharesNoise
 from sharedkeras.training import contract
 from sharedkeras.training.averaging import WeightAverage
 from sharedkeras.training.curriculum import with_attack
+from sharedkeras.training.weight_perturbation import perturbed
 
 
 class RobustTrainer(backend.TrainStep, keras.Model):
@@ -48,6 +49,8 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         augment: `augment(x, key, index) -> x`, applied in graph before the attack, or None.
         curriculum: `Curriculum` of training attacks that replace the objective's own, or None.
         ema_decay: float in (0, 1), limit of the warmed decay of the weights' average, or None.
+        awp_gamma: float at least 0, size of the adversarial perturbation of the weights at which each
+            gradient is taken, in units of their norm (0.01 and 0.005 in its paper); 0 for none.
 
     Raises:
         ValueError: if the network has no layer that the objective taps, gives probabilities or has
@@ -67,10 +70,11 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         augment=None,
         curriculum=None,
         ema_decay=None,
+        awp_gamma=0.0,
     ):
         # Images reach the network as they are; it has a policy of its own.
         super().__init__(name="robust_trainer", dtype=contract.full_precision(), autocast=False)
-        need_between(0, None, weight_decay=weight_decay)
+        need_between(0, None, weight_decay=weight_decay, awp_gamma=awp_gamma)
         need_seed(seed=seed)
         layers = {layer.name for layer in network.layers}
         missing = [tap for tap in objective.taps if tap not in layers]
@@ -95,6 +99,7 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         self.network = network
         self.objective = objective
         self.weight_decay = plain(weight_decay)
+        self.awp_gamma = plain(awp_gamma)
         self.augment = augment
         self.curriculum = curriculum
         self.root_seed = plain(seed)
@@ -290,6 +295,20 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         self.update.assign(self.update.value + 1)
         return {name: ops.stop_gradient(view) for name, view in views.items()}, targets
 
+    def perturbed(self, views, targets, **values):
+        """Return the weights at which the gradient is taken; runs inside the train step's graph.
+
+        Args:
+            views: as `craft` returned them.
+            targets: as `craft` returned them.
+            **values: lists of tensors, the values of the variables: `trainable`, `non_trainable` and
+                `optimizer`.
+
+        Returns:
+            List of tensors, one for each trainable variable.
+        """
+        return perturbed(self, self.awp_gamma, views, targets, **values)
+
     def after_update(self):
         """Let the average follow the weights; runs inside the train step's graph."""
         if self.average is not None:
@@ -321,6 +340,7 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         for name, value in terms.items():
             if name in self._terms:
                 self._terms[name].update_state(value, sample_weight=count)
+        self.after_loss()
         return backend.share_of_replica(loss)
 
     def _own_losses(self, views):

@@ -217,13 +217,12 @@ Report.to_json = hindered
 STOP_TRAINING = """
 import os, signal
 from sharedkeras.training.callbacks import Keeper
-on_epoch_end = Keeper.on_epoch_end
 
-def stopping(self, *arguments):
-    on_epoch_end(self, *arguments)
-    os.kill(os.getpid(), signal.SIGTERM)
+def stopping(self, batch, logs=None):
+    if (self._epoch, batch) == (1, 0):
+        os.kill(os.getpid(), signal.SIGTERM)
 
-Keeper.on_epoch_end = stopping
+Keeper.on_train_batch_end = stopping
 """
 FLAGS = ["--network=my.onnx", "--dataset=mnist-mini", "--queries=3", "--epsilon=0.02", "--batch_size=16"]
 
@@ -263,15 +262,16 @@ def test_an_interrupted_application_goes_on(network, app, flags, number):
 
 
 def test_training_that_is_stopped_goes_on(network):
-    flags = ["--objective=standard", "--epochs=2", "--batch_size=50", "--validation_size=9950"]
+    flags = ["--objective=standard", "--epochs=2", "--batch_size=25", "--validation_size=9950"]
     flags += ["--validation_examples=5", "--eval_examples=0", "--noexport", "--run_dir=trained"]
     ((code, said),) = drive("train", [[*flags, "--import=stop_training"]], network)
     assert code == 143 and "Traceback" not in said
-    assert "Stopped. To go on from the last finished epoch:" in said
+    assert "Stopping after this update." in said
+    assert "Stopped. To go on from the last checkpoint:" in said
     again = shlex.split(said.strip().splitlines()[-1])[2:]
     ((code, said),) = drive("train", [[flag for flag in again if "--import" not in flag]], network)
     assert code == 0, said
-    assert "1 of 2 epochs are done" in said
+    assert "1 of 2 epochs and 1 updates of the next are done" in said
     assert len((network / "trained/metrics.csv").read_text().splitlines()) == 3
 
 

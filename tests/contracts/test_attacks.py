@@ -12,7 +12,7 @@ import pytest
 from keras import layers, ops
 
 import sharedkeras.attacks
-from sharedkeras.attacks import NFGSM, PGD, Attack, AttackResult, Representation
+from sharedkeras.attacks import NFGSM, PGD, Attack, AttackResult, NoAttack, Representation
 from sharedkeras.attacks.attack import ROLES, check_attacks, settings
 from sharedkeras.evaluation.suites import registry
 from sharedkeras.math import norms
@@ -31,6 +31,7 @@ class Row(NamedTuple):
     draws: bool = False  # Whether another seed gives another result.
     by_batch: bool = False  # Whether it says of itself that a result depends on the batch.
     reach: float = 1.0  # Of its images, in radii; above 1 for attacks that only craft training images.
+    judges: bool = True  # Whether it is made to judge networks, and not only to train them.
     make: Any = None  # Where no command line has a name for it.
 
 
@@ -47,8 +48,14 @@ ROWS = {
     "fab-t": Row({"steps": 4, "targets": 2}),
     "square": Row({"queries": 20}, draws=True),
     "n-fgsm": Row(
-        {}, ("linf",), draws=True, reach=3.0, make=lambda ball: NFGSM(epsilon=ball["epsilon"])
+        {},
+        ("linf",),
+        draws=True,
+        reach=3.0,
+        judges=False,
+        make=lambda ball: NFGSM(epsilon=ball["epsilon"]),
     ),
+    "none": Row({}, reach=0.0, judges=False, make=lambda ball: NoAttack(**ball)),
     "representation": Row({"steps": 3}, ("linf",), make=lambda ball: Representation(layer="f", **ball)),
 }
 CASES = [(name, norm) for name, row in ROWS.items() for norm in row.norms]
@@ -178,7 +185,7 @@ def test_declarations(name, norm):
     assert inspect.signature(type(attack).run) == inspect.signature(Attack.run)
     assert inspect.getdoc(type(attack).run) == inspect.getdoc(Attack.run)
     # What only crafts training images is not compared with attacks that judge.
-    assert attack.role in ROLES and (attack.role == "other") == (ROWS[name].reach > 1)
+    assert attack.role in ROLES and (attack.role == "other") == (not ROWS[name].judges)
     assert attack.gradient_loss in ((None,) if attack.black_box else ("ce", "margin", "dlr"))
     for word in ("Args:", "Raises:", "Reference:"):
         assert word in type(attack).__doc__

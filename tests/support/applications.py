@@ -29,7 +29,7 @@ print(json.dumps(results))
 """
 
 
-def drive(app, runs, cwd):
+def drive(app, runs, cwd, seconds=280):
     """Return exit code and words of an application for each list of flags."""
     done = subprocess.run(
         [sys.executable, "-c", DRIVER, app, json.dumps(runs)],
@@ -37,7 +37,7 @@ def drive(app, runs, cwd):
         text=True,
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'apps'}"},
-        timeout=280,
+        timeout=seconds,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -366,6 +366,26 @@ def test_curriculum_is_scaled_to_the_run():
     assert found == [young, young, (5, 0.075), (5, 0.075), last, last]
 
 
+def test_first_epochs_without_an_attack():
+    """The prefix composes with a curriculum, and is refused where it cannot be."""
+    recipe = dataclasses.replace(
+        TINY, epochs=10, natural_share=0.2, curriculum=((0.5, {"steps": 5}),), epsilon=0.2
+    )
+    curriculum = recipe.make_curriculum()
+    assert [curriculum.at(e).gradients for e in (0, 1, 2, 4, 5, 9)] == [0, 0, 1, 1, 5, 5]
+    assert curriculum.at(0) == attacks.NoAttack(epsilon=0.2)
+    assert recipe.make_objective().attack == curriculum.at(2)
+    short = dataclasses.replace(recipe, epochs=2, curriculum=())  # 0.4 epochs are none.
+    assert short.make_curriculum().stages == ((0, short.make_attack()),)
+    for bad in (-0.1, 1.0, 0.6):
+        with pytest.raises(ValueError, match="natural_share"):
+            dataclasses.replace(recipe, natural_share=bad)
+    with pytest.raises(ValueError, match="awp_gamma"):
+        dataclasses.replace(recipe, awp_gamma=-1.0)
+    natural = dataclasses.replace(TINY, attack="none", attack_options={})
+    assert natural.make_objective().attack == attacks.NoAttack(epsilon=TINY.epsilon)
+
+
 def test_default_networks():
     assert recipes.find("cifar100").model == "wrn-34-10"
     assert recipes.find("cifar10").model == "resnet18"

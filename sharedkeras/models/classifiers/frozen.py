@@ -71,7 +71,7 @@ class FrozenClassifier:
         self._folded = None
         # A converted variable is still the variable on TensorFlow; without its gradient it is a value.
         self.parameters, self.state = (
-            [ops.stop_gradient(ops.convert_to_tensor(v)) for v in variables]
+            [ops.stop_gradient(backend.local(ops.convert_to_tensor(v))) for v in variables]
             for variables in (self._plain.trainable_variables, self._plain.non_trainable_variables)
         )
 

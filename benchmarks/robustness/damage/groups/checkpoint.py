@@ -12,7 +12,7 @@ from sharedkeras import objectives, training
 from sharedkeras.training import checkpoint
 
 RUN = {"recipe": "a", "data": "b"}
-_HEAD = ("format", "epoch", "history", "network", "run", "shapes")
+_HEAD = ("format", "epoch", "update", "history", "network", "run", "shapes")
 
 
 def make_trainer(seed=0):
@@ -43,6 +43,7 @@ def _heads(head):
     yield "no run", changed(run={})
     yield "another epoch than its name", changed(epoch=3)
     yield "an epoch below one", changed(epoch=0)
+    yield "another update than its name", changed(update=7)
     yield "a history that is too long", changed(history={"loss": [1.0] * 9})
     yield "a history of text", changed(history={"loss": ["low"]})
     yield "a history that is no list", changed(history={"loss": 1.0})

@@ -1,0 +1,137 @@
+"""The recipes as a list: where each comes from, what it costs, what it is expected to reach."""
+
+from app_support import registered
+
+MULTIPLY_ADDS = {
+    "cnn": 9_952_400,
+    "preact-resnet18": 555_422_720,
+    "resnet18": 555_422_720,
+    "resnet18-w24": 78_522_240,
+    "resnet18-w32": 139_322_368,
+    "vgg16": 313_201_664,
+    "wrn-34-10": 6_658_906_368,
+}
+"""Multiplications of one image's forward pass, as `FrozenClassifier.multiply_adds` counts them."""
+
+IMAGES = {"mnist-mini": 10_000, "mnist": 60_000, "cifar10": 50_000, "cifar100": 50_000}
+"""Training images."""
+
+_VIEWS = {"standard": 1}  # The others show the network the clean image too.
+_FURTHER = {"trades": 1, "gat": 1, "mma": 11}  # Passes that craft, beside the attack's own.
+_OWN_ATTACK = {"gat": "fgsm"}  # The others begin with PGD.
+_MANY_STEPS = "pgd"
+
+_PAPER = {
+    ("mnist", "cnn", "standard"): ("4", 99.16, 90.59),
+    ("mnist", "cnn", "trades"): ("4", 99.14, 92.90),
+    ("mnist", "cnn", "mma-simplified"): ("4", 99.12, 91.02),
+    ("mnist", "cnn", "mart"): ("4", 99.28, 92.60),
+    ("mnist", "cnn", "shared-information"): ("4", 99.10, 95.76),
+    ("cifar10", "resnet18", "standard"): ("4", 82.59, 42.11),
+    ("cifar10", "resnet18", "trades"): ("4", 81.83, 49.54),
+    ("cifar10", "resnet18", "mma-simplified"): ("4", 82.28, 42.44),
+    ("cifar10", "resnet18", "mart"): ("4", 81.57, 50.60),
+    ("cifar10", "resnet18", "shared-information"): ("4", 81.87, 57.40),
+    ("cifar10", "wrn-34-10", "standard"): ("5", 86.21, 47.04),
+    ("cifar10", "wrn-34-10", "trades"): ("5", 85.73, 51.20),
+    ("cifar10", "wrn-34-10", "mart"): ("5", 85.99, 53.20),
+    ("cifar10", "wrn-34-10", "shared-information"): ("5", 86.25, 57.70),
+    ("cifar100", "wrn-34-10", "standard"): ("5", 60.11, 21.58),
+    ("cifar100", "wrn-34-10", "trades"): ("5", 56.97, 24.50),
+    ("cifar100", "wrn-34-10", "mart"): ("5", 57.72, 27.10),
+    ("cifar100", "wrn-34-10", "shared-information"): ("5", 60.66, 32.25),
+}
+"""Table of the paper, its natural accuracy and that under its AutoAttack, in percent."""
+
+_OF_PAPER = ("Table 3,", "Table 4,", "Table 5,")
+
+
+def gradients(recipe):
+    """Count the input gradients that a recipe's attack takes of one image, over all epochs.
+
+    Args:
+        recipe: dict of a recipe's fields.
+
+    Returns:
+        int.
+    """
+    epochs, stages = recipe["epochs"], [(0, 0)]
+    name = recipe["attack"] or _OWN_ATTACK.get(recipe["objective"], _MANY_STEPS)
+    steps = registered.class_values("attacks", "pgd.py", name="PGD")["steps"]
+    steps = {"none": 0, _MANY_STEPS: recipe.get("attack_options", {}).get("steps", steps)}.get(name, 1)
+    stages.append((round(recipe["natural_share"] * epochs), steps))
+    for share, options in recipe.get("curriculum", ()):
+        stages.append((round(share * epochs), options.get("steps", steps)))
+    stages = sorted(dict(stages).items())
+    ends = [*(begin for begin, _ in stages[1:]), epochs]
+    return sum((end - begin) * count for end, (begin, count) in zip(ends, stages, strict=True))
+
+
+def passes(recipe):
+    """Estimate what a recipe costs of one image: forward passes, over all epochs.
+
+    An input gradient counts as two passes, a train step's pass with its weight gradients as three.
+
+    Args:
+        recipe: dict of a recipe's fields.
+
+    Returns:
+        int.
+    """
+    step = 3 * _VIEWS.get(recipe["objective"], 2) * (2 if recipe["awp_gamma"] else 1)
+    step += _FURTHER.get(recipe["objective"], 0)
+    return 2 * gradients(recipe) + recipe["epochs"] * step
+
+
+def _cost(recipe):
+    images = IMAGES[recipe["dataset"]] - recipe["validation_size"]
+    images = round(images * recipe["train_share"])
+    each = passes(recipe) / recipe["epochs"]
+    text = (
+        f"{each:.0f} forward passes an image and epoch, {recipe['epochs']} epochs of {images:,} images"
+    )
+    if recipe["model"] in MULTIPLY_ADDS:
+        flop = 2 * MULTIPLY_ADDS[recipe["model"]] * passes(recipe) * images
+        text += f": about {flop:.1e} FLOP"
+    return text
+
+
+def _expected(recipe, cards):
+    found = []
+    for name, card in cards.items():
+        if card["training"]["recipe"]["name"] == recipe["name"]:
+            judged = card["evaluation"]
+            attack = judged["settings"].get("version")
+            attack = "the worst of its attacks" if attack is None else f"AutoAttack {attack}"
+            found.append(
+                f"{100 * judged['clean']:.2f} natural, {100 * judged['robust']:.2f} under {attack} "
+                f"(card {name}, n = {judged['n']:,})"
+            )
+    key = recipe["dataset"], recipe["model"], recipe["objective"]
+    if key in _PAPER and recipe["source"].startswith(_OF_PAPER):
+        table, natural, robust = _PAPER[key]
+        found.append(f"{natural:.2f} natural, {robust:.2f} under the paper's AutoAttack (Table {table})")
+    return "; ".join(found) or "not known"
+
+
+def text():
+    """Lay out all recipes for a terminal."""
+    import zoo
+
+    cards = {name: zoo.card(name) for name in zoo.names()}
+    lines = [
+        "Costs are estimates of training alone, from the multiplications of convolutions and dense "
+        "layers:",
+        "an input gradient counts as two forward passes, a training step's pass as three, a "
+        "multiplication as two FLOP.",
+    ]
+    for recipe in registered.recipe_values():
+        lines += [
+            "",
+            recipe["name"],
+            f"    trains    {recipe['model']} on {recipe['dataset']} by {recipe['objective']}",
+            f"    source    {recipe['source']}",
+            f"    cost      {_cost(recipe)}",
+            f"    expected  {_expected(recipe, cards)}",
+        ]
+    return "\n".join(lines)
