@@ -5,6 +5,7 @@ import numpy as np
 from keras import layers
 
 from sharedkeras.models.classifiers.functional import functional
+from sharedkeras.models.classifiers.outputs import pick
 from sharedkeras.models.logits_of import ends_in, logits_of
 
 
@@ -44,14 +45,10 @@ def adapted(network, select=None):
 
 def _selected(outputs, select):
     """Return the output that `select` names, or all of them where it names none."""
-    if isinstance(outputs, dict):
-        return outputs.get(select, outputs)
-    if isinstance(outputs, list | tuple):
-        if len(outputs) == 1 and select is None:
-            return outputs[0]
-        known = isinstance(select, int) and -len(outputs) <= select < len(outputs)
-        return outputs[select] if known else outputs
-    return outputs
+    try:
+        return pick(outputs, select)
+    except ValueError:  # Who attacks the network says so.
+        return outputs
 
 
 def _is_single(outputs):

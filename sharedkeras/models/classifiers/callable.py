@@ -6,6 +6,7 @@ import numpy as np
 from sharedkeras.models.adapted import adapted
 from sharedkeras.models.classifiers.classifier import Classifier
 from sharedkeras.models.classifiers.frozen import FrozenClassifier
+from sharedkeras.models.layer_network import LayerNetwork
 
 _NO_ARRAY = (
     "The network, a callable, must return logits as a NumPy array of shape (batch, K). Wrap it in a "
@@ -74,7 +75,7 @@ def as_classifier(network, select=None):
     """Wrap a network the way attacks see it.
 
     Args:
-        network: `keras.Model`, `Classifier` or a callable on arrays.
+        network: `keras.Model`, a built layer, `Classifier` or a callable on arrays.
         select: str or int, which output to attack, where a Keras model has several.
 
     Returns:
@@ -82,11 +83,14 @@ def as_classifier(network, select=None):
 
     Raises:
         TypeError: if it is none of these.
+        ValueError: if it is a model or a layer that has no weights yet.
     """
     if isinstance(network, FrozenClassifier | CallableClassifier):
         return network
     if isinstance(network, keras.Model):
         return FrozenClassifier(*adapted(network, select))
+    if isinstance(network, keras.layers.Layer):
+        return FrozenClassifier(LayerNetwork(network), select)
     if any(kind.__module__.startswith("torch.") for kind in type(network).__mro__):
         raise TypeError(
             "`network` must be a keras.Model, or for black-box attacks a function from NumPy images "
