@@ -23,9 +23,11 @@ def adapted(network, select=None):
         `(network, select)`: as they were where there is nothing to change, or where the network's graph
         is not known.
     """
-    plain = functional(network) if network.built else network
+    if not network.built or len(getattr(network, "inputs", None) or ()) > 1:
+        return network, select  # Who attacks the network refuses it.
+    plain = functional(network)
     outputs = getattr(plain, "output", None)
-    if outputs is None or len(plain.inputs) != 1:
+    if outputs is None:
         return network, select
     outputs = _selected(outputs, select)
     shape, single = tuple(plain.inputs[0].shape[1:]), _is_single(outputs)

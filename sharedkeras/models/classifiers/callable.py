@@ -42,6 +42,7 @@ class CallableClassifier:
         self.input_shape = getattr(function, "input_shape", None)
         self.num_classes = getattr(function, "num_classes", None)
         self.sha256 = getattr(function, "sha256", None)
+        self._columns = None
 
     @property
     def folded(self):
@@ -58,9 +59,11 @@ class CallableClassifier:
             `(batch, K)` array.
 
         Raises:
-            ValueError: if the function returns anything but an array of numbers.
+            ValueError: if the function returns anything but an array of numbers with a row for each
+                image, always of as many classes.
         """
-        outputs = self.function(np.asarray(x))
+        # A copy, since functions may scale their images in place.
+        outputs = self.function(np.array(x))
         try:
             logits = np.asarray(outputs)
             sound = logits.dtype.kind in "fiu"
@@ -68,7 +71,22 @@ class CallableClassifier:
             raise ValueError(f"{_NO_ARRAY} {_kind(outputs)}") from error
         if not sound:
             raise ValueError(f"{_NO_ARRAY} {_kind(outputs)}")
+        self._check_shape(logits, len(x))
         return logits
+
+    def _check_shape(self, logits, count):
+        if logits.ndim != 2 or len(logits) != count:
+            raise ValueError(
+                f"The network must return logits of shape ({count}, classes) for {count} images. "
+                f"Received: output of shape {logits.shape}"
+            )
+        if self._columns is None:
+            self._columns = logits.shape[1]
+        if logits.shape[1] != self._columns:
+            raise ValueError(
+                "The network must return logits of the same classes for every batch. "
+                f"Received: {logits.shape[1]} classes after {self._columns}"
+            )
 
 
 def as_classifier(network, select=None):
