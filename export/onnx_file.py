@@ -89,7 +89,7 @@ class _Check:
             elif number in (_FUNCTIONS, _TRAINING) and not self.trust:
                 raise ValueError(
                     "The ONNX file holds functions of its own; operators only are expected, or "
-                    "`trust=True` for a file of known origin"
+                    "`trust=True` (--trust) for a file of known origin"
                 )
         if graphs != 1:
             raise ValueError(f"{UNREADABLE}: it holds {graphs} graphs instead of one")
@@ -192,7 +192,7 @@ class _Check:
 def _branching(node):
     return ValueError(
         f"The ONNX file holds a loop or a branch, {node.kind} {node.name!r}; operators only are "
-        "expected, or `trust=True` for a file of known origin"
+        "expected, or `trust=True` (--trust) for a file of known origin"
     )
 
 

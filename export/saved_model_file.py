@@ -114,7 +114,7 @@ def check_saved_model(path):
         if not graph.HasField("object_graph_def"):
             raise ValueError(
                 "The SavedModel is of TensorFlow 1's kind, whose start can run anything; a file of "
-                f"TensorFlow 2 is expected, or `trust=True`. Received: path={str(path)!r}"
+                f"TensorFlow 2 is expected, or `trust=True` (--trust). Received: path={str(path)!r}"
             )
         _check_graph(graph, path)
 
@@ -148,7 +148,7 @@ def _check_graph(graph, path):
         raise ValueError(
             "The SavedModel holds operations that do more than compute, or are unknown, and would run "
             f"them: {'; '.join(told[:_MOST_TOLD])}{more}. Expected: operations of networks only, or "
-            f"`trust=True` for a file of known origin. Received: path={str(path)!r}"
+            f"`trust=True` (--trust) for a file of known origin. Received: path={str(path)!r}"
         )
     for asset in graph.asset_file_def:
         name = pathlib.PurePosixPath(asset.filename)

@@ -51,7 +51,7 @@ def open_network(source, *, weights="best", dataset=None, data_dir=None, trust=F
     if dataset is not None:
         data.info(dataset, data_dir)
     if path.suffix == ".onnx" or (path / "saved_model.pb").is_file():
-        return _open_file(path, dataset, data_dir)
+        return _open_file(path, dataset, data_dir, trust)
     told, run = _dataset_of_run(path), None
     if told is not None:
         run = path
@@ -62,13 +62,13 @@ def open_network(source, *, weights="best", dataset=None, data_dir=None, trust=F
     return Opened(zoo.find(source, weights=weights, trust=trust), dataset or told, run)
 
 
-def _open_file(path, dataset, data_dir):
+def _open_file(path, dataset, data_dir, trust):
     import export
     from sharedkeras import data
 
     load = export.load_onnx if path.suffix == ".onnx" else export.load_saved_model
     input_shape = None if dataset is None else data.info(dataset, data_dir).input_shape
-    network = load(path, input_shape=input_shape)
+    network = load(path, input_shape=input_shape, trust=trust)
     contract = network.contract
     if dataset is None and path.absolute().parent.name == "exports":
         dataset = _dataset_of_run(path.absolute().parent.parent)

@@ -15,7 +15,10 @@ def define_flags():
         "Modules to import first, with custom layers or objectives; found as by `python -m`.",
     )
     flags.DEFINE_bool(
-        "trust", False, "Run code inside of the network's file (Lambda layers); only if it is your own."
+        "trust",
+        False,
+        "Run what a network's file holds besides mathematics: Lambda layers, a TFSMLayer, operations of "
+        "a SavedModel on files. Only if it is your own.",
     )
 
 

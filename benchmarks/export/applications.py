@@ -3,10 +3,11 @@
     python benchmarks/export/applications.py
     python benchmarks/export/applications.py --networks=MobileNetV2,Xception --steps=20
 
-Random weights; the statistics of BatchNormalization come from a pass over images like those judged, and
-the last layer is scaled so that logits differ between images. Labels are the network's own predictions.
-A row is right if clean accuracy is whole, both files give the network's logits to 1e-4 of the largest,
-and the network made of the ONNX file has the same logits, gradients and flags under APGD-CE.
+Random weights; the statistics of BatchNormalization come from a pass over smooth images, like those
+judged, and noise, and the last layer is scaled so that logits differ between images. Labels are the
+network's own predictions. A row is right if clean accuracy is whole, both files give the network's
+logits to 1e-4 of the largest, and the network made of the ONNX file has the same logits, gradients and
+flags under APGD-CE.
 """
 
 import pathlib
@@ -37,6 +38,7 @@ _WANTED = {
     "Xception": (2.0, -1.0),
 }
 _SIZES = {"Xception": 71}
+_LEAST_VARIANCE = 0.1  # Of a BatchNormalization's mean variance.
 _CLASSES, _COUNT, _TOLERANCE = 10, 8, 1e-4
 _ROW = "{:<17} {:>6} {:>5} {:>7} {:>6} {:>6} {:>11} {:>11} {:>11} {:>9} {:>5} {:>7}  {}"
 
@@ -64,7 +66,10 @@ def build(name):
     for weight in inner.weights:
         if weight.path.endswith("layer_scale/gamma") or "layer_scale" in weight.path:
             weight.assign(ops.ones_like(weight))  # 1e-6 at first, which switches every block off.
-    _take_statistics(inner, network, images_of(size, 64, seed=1))
+    # With noise among them: of noise alone, on which files are compared too, activations would explode
+    # behind statistics of smooth images, and roundings with them.
+    noise = np.random.default_rng(3).random((64, *shape)).astype("float32")
+    _take_statistics(inner, network, np.concatenate([images_of(size, 64, seed=1), noise]))
     last = next(layer for layer in reversed(inner.layers) if layer.weights)
     logits = network.predict(images_of(size, 64, seed=1), verbose=0)
     kernel, bias = last.get_weights()
@@ -82,6 +87,9 @@ def _take_statistics(inner, network, x):
         network(x, training=True)
     for layer, momentum in zip(norms, momenta, strict=True):
         layer.momentum = momentum
+        # Channels that hardly vary would be multiplied by hundreds, and so would their roundings.
+        least = _LEAST_VARIANCE * ops.mean(layer.moving_variance)
+        layer.moving_variance.assign(ops.maximum(layer.moving_variance, least))
 
 
 def gradient(network, x, y, loss=losses.cross_entropy):

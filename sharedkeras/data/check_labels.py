@@ -48,8 +48,8 @@ def check_labels(y, num_classes=None, *, size=None):
         limit = 2**31 if num_classes is None else num_classes
         if low < 0 or high >= limit:
             advice = " They begin at 1: take `y - 1`." if low == 1 and high == num_classes else ""
+            upwards = "upwards" if num_classes is None else f"to {limit - 1}"
             raise ValueError(
-                f"`y` must number the classes from 0 to {limit - 1}.{advice} "
-                f"Received: labels {low}..{high}"
+                f"`y` must number the classes from 0 {upwards}.{advice} Received: labels {low}..{high}"
             )
     return y.astype("int32", copy=False)

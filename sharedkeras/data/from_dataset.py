@@ -118,6 +118,7 @@ def _batches(dataset, steps):
 def _need_end(dataset, known, steps):
     if not known and steps is None:
         raise ValueError(
-            "The data does not say how many batches it has. Say how many to read: steps=n. "
+            "The data does not say how many batches it has. Say how many to read, which gives arrays: "
+            "`x, y, _ = sharedkeras.data.from_dataset(batches, steps=n)`. "
             f"Received: {type(dataset).__name__} of unknown length"
         )

@@ -4,7 +4,8 @@ from sharedkeras.data.splits import span
 from sharedkeras.files import describe_archive, read_archive
 
 _WHAT = "a data set"
-_REQUIRED = ("x_train", "y_train", "x_test", "y_test")
+_SPLITS = ("train", "test")
+_FLOATS = " Floats in [0, 1] are stored as `np.rint(255 * x).astype('uint8')`."
 _NAMES = "label_names"
 
 
@@ -12,7 +13,7 @@ def read_npz(path, split, validation_size=0):
     """Read one split of an archive of `x_train, y_train, x_test, y_test, label_names`.
 
     The archive that Keras itself downloads for MNIST is one of these: the channel axis and
-    `label_names` may be missing.
+    `label_names` may be missing, and so may the split that is not asked for.
 
     Args:
         path: `pathlib.Path` of the file.
@@ -27,10 +28,13 @@ def read_npz(path, split, validation_size=0):
         FileNotFoundError: if there is no such file.
         ValueError: if the file is no such archive, or its arrays are not what is expected.
     """
-    described = describe_archive(path, what=_WHAT, required=_REQUIRED)
+    described = describe_archive(
+        path, what=_WHAT, required=_arrays("test" if split == "test" else "train")
+    )
     _check_images(path, described)
-    stored, start, stop = span(split, described["y_train"][0][0], validation_size)
-    arrays = read_archive(path, what=_WHAT, only=(f"x_{stored}", f"y_{stored}", _NAMES))
+    size = described["y_train"][0][0] if "y_train" in described else None
+    stored, start, stop = span(split, size, validation_size)
+    arrays = read_archive(path, what=_WHAT, only=(*_arrays(stored), _NAMES))
     images, labels = arrays[f"x_{stored}"], arrays[f"y_{stored}"].reshape(-1)
     label_names = _label_names(path, arrays)
     _check_labels(path, stored, labels, label_names)
@@ -41,11 +45,19 @@ def read_npz(path, split, validation_size=0):
 
 def _check_images(path, described):
     """Refuse images and labels of the wrong shapes and types, before any of them is read."""
-    for stored in ("train", "test"):
+    there = [stored for stored in _SPLITS if set(_arrays(stored)) & set(described)]
+    for stored in there:
+        missing = set(_arrays(stored)) - set(described)
+        if missing:
+            raise ValueError(
+                f"x_{stored} and y_{stored} must both be there, or neither. "
+                f"Received: {sorted(described)[:8]} in {str(path)!r}"
+            )
         shape, dtype = described[f"x_{stored}"]
         if dtype != "uint8" or len(shape) not in (3, 4) or 0 in shape:
             raise ValueError(
-                f"x_{stored} must be uint8 images, (N, H, W, C) or (N, H, W). "
+                f"x_{stored} must be uint8 images, (N, H, W, C) or (N, H, W)."
+                f"{_FLOATS if dtype.kind == 'f' else ''} "
                 f"Received: dtype {dtype}, shape {shape} in {str(path)!r}"
             )
         labels, kind = described[f"y_{stored}"]
@@ -54,12 +66,16 @@ def _check_images(path, described):
                 f"y_{stored} must be {shape[0]} integers, one for each image. "
                 f"Received: dtype {kind}, shape {labels} in {str(path)!r}"
             )
-    sizes = described["x_train"][0][1:], described["x_test"][0][1:]
-    if sizes[0] != sizes[1]:
+    sizes = [described[f"x_{stored}"][0][1:] for stored in there]
+    if sizes[0] != sizes[-1]:
         raise ValueError(
             "x_train and x_test must hold images of one size. "
             f"Received: {sizes[0]} and {sizes[1]} in {str(path)!r}"
         )
+
+
+def _arrays(stored):
+    return f"x_{stored}", f"y_{stored}"
 
 
 def _label_names(path, arrays):

@@ -10,6 +10,7 @@ import zlib
 import numpy as np
 import psutil
 
+_MOST_TOLD = 8  # Names of arrays in a message.
 _HEADER = 16 * 1024  # Bytes of a member that are no data: NumPy's own headers take less.
 _MAX_MEMBERS = 100_000
 _KINDS = "biufSU"  # Numbers and strings: no Python objects, whose pickles could run code.
@@ -128,7 +129,10 @@ def _members(opened, required):
     members = {name: info for name, info in members.items() if info.filename.endswith(".npy")}
     missing = sorted(set(required) - set(members))
     if missing:
-        raise ValueError(f"expected the arrays {sorted(required)}, and {missing} are missing")
+        raise ValueError(
+            f"expected the arrays {sorted(required)}, and {missing} are missing; "
+            f"it holds {sorted(members)[:_MOST_TOLD]}"
+        )
     for member in members.values():
         if member.flag_bits & 1:
             raise ValueError(f"expected no encryption, and {member.filename!r} is marked as encrypted")

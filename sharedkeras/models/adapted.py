@@ -5,6 +5,7 @@ import numpy as np
 from keras import layers
 
 from sharedkeras.models.classifiers.functional import functional
+from sharedkeras.models.classifiers.outputs import pick
 from sharedkeras.models.logits_of import ends_in, logits_of
 
 
@@ -22,9 +23,11 @@ def adapted(network, select=None):
         `(network, select)`: as they were where there is nothing to change, or where the network's graph
         is not known.
     """
-    plain = functional(network) if network.built else network
+    if not network.built or len(getattr(network, "inputs", None) or ()) > 1:
+        return network, select  # Who attacks the network refuses it.
+    plain = functional(network)
     outputs = getattr(plain, "output", None)
-    if outputs is None or len(plain.inputs) != 1:
+    if outputs is None:
         return network, select
     outputs = _selected(outputs, select)
     shape, single = tuple(plain.inputs[0].shape[1:]), _is_single(outputs)
@@ -44,14 +47,10 @@ def adapted(network, select=None):
 
 def _selected(outputs, select):
     """Return the output that `select` names, or all of them where it names none."""
-    if isinstance(outputs, dict):
-        return outputs.get(select, outputs)
-    if isinstance(outputs, list | tuple):
-        if len(outputs) == 1 and select is None:
-            return outputs[0]
-        known = isinstance(select, int) and -len(outputs) <= select < len(outputs)
-        return outputs[select] if known else outputs
-    return outputs
+    try:
+        return pick(outputs, select)
+    except ValueError:  # Who attacks the network says so.
+        return outputs
 
 
 def _is_single(outputs):

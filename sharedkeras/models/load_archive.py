@@ -36,10 +36,11 @@ def load_archive(path, *, trust=False):
     try:
         config, stored = _checked_archive(path)
         tree = json.loads(config)
+        tree.pop("compile_config", None)  # Neither read nor run: the network is not compiled.
         custom = _custom_objects(tree)
         if not trust:
             refuse_code(tree, path)
-            _check_size(config, custom, stored)
+            _check_size(tree, custom, stored)
         network = keras.saving.load_model(
             path, custom_objects=custom, compile=False, safe_mode=not trust
         )
@@ -97,8 +98,18 @@ def _custom_objects(tree):
     return found
 
 
-def _check_size(config, custom, stored):
+def _uncompiled(value):
+    """Return a configuration without optimizers, which Keras would make variables for at once."""
+    if isinstance(value, dict):
+        return {key: _uncompiled(entry) for key, entry in value.items() if key != "compile_config"}
+    if isinstance(value, list):
+        return [_uncompiled(entry) for entry in value]
+    return value
+
+
+def _check_size(tree, custom, stored):
     """Refuse a configuration of more parameters than there are weights, before memory is taken."""
+    config = json.dumps(_uncompiled(tree))
     count = count_parameters(lambda: keras.models.model_from_json(config, custom_objects=custom))
     if count * _SMALLEST_WEIGHT > stored:
         raise ValueError(f"expected weights of {count:,} parameters, and they take {stored:,} bytes. ")

@@ -38,7 +38,8 @@ def load_hdf5(path, *, trust=False):
         )
     if not trust:
         refuse_code(parse_json(config, where=path, what="the configuration of a network"), path)
-    custom = {"GaussianStochastic": GaussianStochastic}
+    # Keras knows its own TFSMLayer in its newer format only.
+    custom = {"GaussianStochastic": GaussianStochastic, "TFSMLayer": keras.layers.TFSMLayer}
     try:
         network = keras.saving.load_model(
             path, custom_objects=custom, compile=False, safe_mode=not trust

@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 from sharedkeras.models.classifiers.functional import functional
+from sharedkeras.models.classifiers.outputs import pick
 
 _FINAL = ("softmax", "sigmoid")
 
@@ -24,7 +25,8 @@ def logits_of(network, select=None):
         is taken off, which is copied with its weights as they are.
 
     Raises:
-        ValueError: if the network's graph is not known, or does not end in this way.
+        ValueError: if the network's graph is not known or does not end in this way, or if it has several
+            outputs and `select` names none of them.
     """
     plain = functional(network)
     outputs = getattr(plain, "output", None)
@@ -33,9 +35,8 @@ def logits_of(network, select=None):
             "The graph of `network` is not known, as it is subclassed: leave the softmax out in its "
             f"`call`. Received: network={network.name!r}"
         )
-    if isinstance(outputs, dict | list | tuple):
-        outputs = outputs[0 if select is None and len(outputs) == 1 else select]
-    return keras.Model(plain.input, _logits(outputs, network.name), name=network.name)
+    logits = _logits(pick(outputs, select), network.name)
+    return keras.Model(plain.input, logits, name=network.name)
 
 
 def ends_in(tensor, names=_FINAL):

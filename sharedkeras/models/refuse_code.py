@@ -13,7 +13,8 @@ def refuse_code(config, path):
         path: of the file, for the message.
 
     Raises:
-        CodeError: if there is a Lambda layer with a function of its own.
+        CodeError: if there is a Lambda layer with a function of its own, or a `TFSMLayer`, which runs
+            whatever the SavedModel that it names holds.
     """
     left = [config]
     while left:
@@ -21,6 +22,12 @@ def refuse_code(config, path):
         if isinstance(value, dict):
             inner = value.get("config")
             older = isinstance(inner, dict) and inner.get("function_type") == "lambda"
+            if value.get("class_name") == "TFSMLayer":
+                raise CodeError(
+                    "Expected no code, and a TFSMLayer runs the SavedModel that it names: "
+                    f"{inner.get('filepath') if isinstance(inner, dict) else None!r}. If both are your "
+                    f"own or you trust their maker, pass trust=True (--trust). Received: path={path}"
+                )
             if value.get("class_name") == "__lambda__" or older:
                 raise CodeError(
                     "Expected no code, and a Lambda layer is Python code of whoever made it, which runs "

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 
 import keras
 import numpy as np
-from keras import ops
+from keras import layers, ops
 
 from sharedkeras.data import check_images, check_labels
 from sharedkeras.models import FrozenClassifier
+from sharedkeras.objectives import Objective
 
 _PROBABLE = 1e-3  # How far from 1 the sum of probabilities may be by rounding.
+_WHOLE = {1: "sum to 1", 100: "sum to 100"}
 
 
 def full_precision():
@@ -117,6 +119,20 @@ def refuse_weights(**values):
             )
 
 
+def check_objective(objective):
+    """Check that something is an objective, before it is asked for anything.
+
+    Raises:
+        TypeError: saying what to pass.
+    """
+    if isinstance(objective, type) or not isinstance(objective, Objective):
+        raise TypeError(
+            "`objective` must be an objective, such as sharedkeras.objectives.TRADES() or "
+            "sharedkeras.objectives.get(name)(). "
+            f"Received: objective={objective!r}"
+        )
+
+
 def check_network(network):
     """Check that a network can be trained: logits out, weights in full precision.
 
@@ -169,8 +185,14 @@ def layers_of(network):
     return found
 
 
+def ends_in_a_product(view):
+    """Tell whether a network's last step is a layer of weights without a function behind them."""
+    step = view.last_operation
+    return isinstance(step, layers.Layer) and bool(step.weights) and view.last_step == "linear"
+
+
 def check_output(view, x):
-    """Check the logits of some images, for networks whose graph is not known.
+    """Check the logits of some images, for networks whose end does not tell.
 
     Args:
         view: `FrozenClassifier`.
@@ -188,8 +210,9 @@ def check_output(view, x):
             "`network` must give logits of shape (batch, classes), at least 2 classes. "
             f"Received: output of shape {logits.shape}"
         )
-    if logits.min() >= 0 and np.abs(logits.sum(axis=1) - 1).max() < _PROBABLE:
-        raise ValueError(probabilities(view.network, "its outputs are positive and sum to 1"))
+    for whole, said in _WHOLE.items():
+        if logits.min() >= 0 and np.abs(logits.sum(axis=1) / whole - 1).max() < _PROBABLE:
+            raise ValueError(probabilities(view.network, f"the outputs are positive and {said}"))
     return logits.shape[1]
 
 

@@ -76,6 +76,8 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         super().__init__(name="robust_trainer", dtype=contract.full_precision(), autocast=False)
         need_between(0, None, weight_decay=weight_decay, awp_gamma=awp_gamma)
         need_seed(seed=seed)
+        contract.check_objective(objective)
+        view = contract.check_network(network)  # What attacks cannot use is refused before any work.
         layers = {layer.name for layer in network.layers}
         missing = [tap for tap in objective.taps if tap not in layers]
         if missing:
@@ -84,7 +86,6 @@ class RobustTrainer(backend.TrainStep, keras.Model):
                 f"has no {missing}; build it with `latent_dim=...`. "
                 f"Received: network={network.name!r} with layers {sorted(layers)}"
             )
-        view = contract.check_network(network)  # What attacks cannot use is refused before any work.
         if objective.taps and view.output is None:
             raise ValueError(
                 f"{type(objective).__name__} reads the layers {list(objective.taps)}, for which the "
@@ -104,6 +105,7 @@ class RobustTrainer(backend.TrainStep, keras.Model):
         self.curriculum = curriculum
         self.root_seed = plain(seed)
         self.num_classes = view.num_classes
+        self._output_is_known = view.num_classes is not None and contract.ends_in_a_product(view)
         self.image_shape = view.input_shape
         forward = network  # A subclassed network has no graph to tap, only logits.
         if view.output is not None:
@@ -229,8 +231,9 @@ class RobustTrainer(backend.TrainStep, keras.Model):
             first, labels = contract.checked(first, labels, self.image_shape, self.num_classes)
         else:
             x, y = first, labels = contract.checked(x, y, self.image_shape, self.num_classes)
-        if self.num_classes is None:
+        if not self._output_is_known:
             self.num_classes = contract.check_output(FrozenClassifier(self.network), first[:8])
+            self._output_is_known = True
             contract.checked(first, labels, self.image_shape, self.num_classes)
         return x, y
 

@@ -299,16 +299,49 @@ def test_datasets_by_images_and_classes(tmp_path):
         opening.open_network(str(tmp_path / "gone"))
 
 
-def test_saved_models_are_files(tmp_path):
+def save_linear(path, also=None):
+    """Save a linear classifier by TensorFlow alone; `also(tf)` may do more than compute."""
     tf = pytest.importorskip("tensorflow")
     module = tf.Module()
     module.matrix = tf.Variable(onnx_files.weights(DIGIT).reshape(-1, 10))
 
     @tf.function(input_signature=[tf.TensorSpec((None, *DIGIT), tf.float32, name="x")])
     def serve(x):
-        return {"logits": tf.reshape(x, (-1, 784)) @ module.matrix}
+        with tf.control_dependencies([also(tf)] if also else []):
+            return {"logits": tf.reshape(x, (-1, 784)) @ module.matrix}
 
-    tf.saved_model.save(module, str(tmp_path / "saved"), signatures={"serving_default": serve})
+    tf.saved_model.save(module, str(path), signatures={"serving_default": serve})
+
+
+def test_saved_models_are_files(tmp_path):
+    save_linear(tmp_path / "saved")
     opened = opening.open_network(str(tmp_path / "saved"), dataset="mnist-mini")
     assert opened.is_file
     assert opened.network(data.load("mnist-mini", "test").x[:3]).shape == (3, 10)
+
+
+def test_files_that_do_more_than_compute_are_opened_on_trust_only(tmp_path):
+    save_linear(tmp_path / "saved", lambda tf: tf.io.write_file(str(tmp_path / "mark"), "here"))
+    arguments = {"source": str(tmp_path / "saved"), "dataset": "mnist-mini"}
+    with pytest.raises(ValueError, match=r"WriteFile at .*--trust"):
+        opening.open_network(**arguments)
+    x = data.load("mnist-mini", "test").x[:3]
+    assert opening.open_network(**arguments, trust=True).network(x).shape == (3, 10)
+    assert (tmp_path / "mark").read_text() == "here"
+
+
+def test_onnx_files_with_functions_are_opened_on_trust_only(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    onnx_files.write(tmp_path / "plain.onnx", DIGIT)
+    model = onnx.load(tmp_path / "plain.onnx")
+    identity = onnx.helper.make_node("Identity", ["a"], ["b"])
+    opsets = [onnx.helper.make_opsetid("", model.opset_import[0].version)]
+    function = onnx.helper.make_function("own", "same", ["a"], ["b"], [identity], opsets)
+    model.functions.append(function)
+    model.opset_import.append(onnx.helper.make_opsetid("own", 1))
+    onnx.save(model, tmp_path / "own.onnx")
+    arguments = {"source": str(tmp_path / "own.onnx"), "dataset": "mnist-mini"}
+    with pytest.raises(ValueError, match="--trust"):
+        opening.open_network(**arguments)
+    x = data.load("mnist-mini", "test").x[:3]
+    assert opening.open_network(**arguments, trust=True).network(x).shape == (3, 10)

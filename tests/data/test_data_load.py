@@ -146,9 +146,11 @@ class TestNpz:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"x_train": np.zeros((20, 28, 28, 1), "float32")}, "uint8"),
+            ({"x_train": np.zeros((20, 28, 28, 1), "float32")}, r"rint\(255 \* x\)"),
+            ({"x_train": np.zeros((20, 28, 28, 1), "float64")}, r"rint\(255 \* x\)"),
+            ({"x_train": np.zeros((20, 28, 28, 1), "int64")}, r"\(N, H, W\)\. Received: dtype int64"),
             ({"x_train": np.zeros((20, 784), "uint8")}, "uint8 images"),
-            ({"x_train": None}, r"\['x_train'\] are missing"),
+            ({"x_train": None}, r"\['x_train'\] are missing; it holds \[.*'x_test', 'y_test'"),
             ({"y_train": np.zeros(19, int)}, "20 integers"),
             ({"y_train": np.zeros(20)}, "20 integers"),
             ({"y_train": np.full(20, 10)}, "from 0 on"),
@@ -159,6 +161,26 @@ class TestNpz:
         write_npz(tmp_path / "bad.npz", **changes)
         with pytest.raises(ValueError, match=message):
             data.load(tmp_path / "bad.npz", "train")
+
+    @pytest.mark.parametrize("split", ["train", "test"])
+    def test_one_split_alone(self, tmp_path, split):
+        other = {"train": "test", "test": "train"}[split]
+        arrays = write_npz(
+            tmp_path / "one.npz", label_names=None, **{f"x_{other}": None, f"y_{other}": None}
+        )
+        x, y, label_names = data.load(tmp_path / "one.npz", split)
+        np.testing.assert_array_equal(y, arrays[f"y_{split}"])
+        np.testing.assert_allclose(255 * x, arrays[f"x_{split}"], atol=1e-4)
+        assert len(label_names) == y.max() + 1
+        with pytest.raises(ValueError, match=f"\\['x_{other}', 'y_{other}'\\] are missing"):
+            data.load(tmp_path / "one.npz", other)
+        if split == "train":
+            assert len(data.load(tmp_path / "one.npz", "validation", validation_size=3).y) == 3
+
+    def test_half_a_split(self, tmp_path):
+        write_npz(tmp_path / "bad.npz", y_train=None)
+        with pytest.raises(ValueError, match="x_train and y_train must both be there"):
+            data.load(tmp_path / "bad.npz", "test")
 
     def test_another_data_set_under_a_known_name(self, tmp_path):
         write_npz(tmp_path / "cifar10.npz")

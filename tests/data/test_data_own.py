@@ -323,7 +323,7 @@ ENDLESS = {
 
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_data_without_a_known_end_needs_steps(kind):
-    with pytest.raises(ValueError, match=r"steps=n\. Received: \w+ of unknown length"):
+    with pytest.raises(ValueError, match=r"steps=n\)`\. Received: \w+ of unknown length"):
         data.from_dataset(ENDLESS[kind]())
     x, y, _ = data.from_dataset(ENDLESS[kind](), steps=np.int64(2))
     np.testing.assert_array_equal(x, X[:8])

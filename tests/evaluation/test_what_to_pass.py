@@ -82,6 +82,76 @@ def test_an_endpoint_may_return_lists_of_numbers():
     assert taken.clean == 1
 
 
+def later(outputs):
+    """An endpoint whose answers change after two calls."""
+    calls = []
+
+    def answer(x):
+        calls.append(None)
+        return outputs(linear(x)) if len(calls) > 2 else linear(x)
+
+    return answer
+
+
+SHAPES = {
+    "a row missing": (lambda z: z[:-1], "for 8 images"),
+    "a row too many": (lambda z: np.concatenate([z, z[:1]]), "for 8 images"),
+    "twice": (lambda z: np.concatenate([z, z]), "for 8 images"),
+    "transposed": (lambda z: z.T, "for 8 images"),
+    "class numbers": (lambda z: z.argmax(axis=1), "for 8 images"),
+    "an axis too many": (lambda z: z[:, None], "for 8 images"),
+    "the best two": (lambda z: np.sort(z)[:, 1:], "2 classes after 3"),
+}
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_an_endpoint_must_return_a_row_of_all_classes_for_each_image(kind):
+    outputs, message = SHAPES[kind]
+    if "classes after" not in message:
+        with pytest.raises(ValueError, match=message):
+            evaluation.evaluate(lambda x: outputs(linear(x)), X, Y, SQUARE, **QUIET)
+    with pytest.raises(ValueError, match=message):
+        evaluation.evaluate(later(outputs), X, Y, SQUARE, **QUIET)
+
+
+def test_an_endpoint_may_scale_its_images_in_place():
+    def endpoint(x):
+        x -= 0.5
+        return linear(x)
+
+    before = X.copy()
+    one, other = (
+        evaluation.evaluate(f, X, Y, SQUARE, **QUIET) for f in (lambda x: linear(x - 0.5), endpoint)
+    )
+    np.testing.assert_array_equal(X, before)
+    np.testing.assert_array_equal(other.flags["square"], one.flags["square"])
+    np.testing.assert_array_equal(other.adversarial, one.adversarial)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (Y % 3 + 1, r"from 0 to 2\. They begin at 1: take `y - 1`\. Received: labels 1\.\.3"),
+        (Y + 5, r"from 0 to 2\. Received"),
+        (Y - 1, r"from 0 "),
+    ],
+    ids=range(3),
+)
+@pytest.mark.parametrize("kind", ["function", "network"])
+def test_labels_are_the_networks_classes(kind, labels, message):
+    labels = np.where(np.arange(N) < 3, labels - Y + np.arange(N), labels)  # All classes are there.
+    network = linear if kind == "function" else keras_network(lambda z: z)
+    with pytest.raises(ValueError, match=message):
+        evaluation.evaluate(network, X, labels, SQUARE, **QUIET)
+
+
+def test_two_inputs_are_refused_by_name():
+    inputs = [keras.Input((4, 4, 1)), keras.Input((4, 4, 1))]
+    logits = keras.layers.Dense(3)(keras.layers.Flatten()(keras.layers.Add()(inputs)))
+    with pytest.raises(ValueError, match=r"must have one input, images.*with 2 inputs"):
+        evaluation.evaluate(keras.Model(inputs, logits, name="two"), X, Y, SQUARE, **QUIET)
+
+
 def test_a_torch_module_is_explained():
     module = types.new_class("Linear", (), {}, lambda body: body.update(__module__="torch.nn.modules"))
     network = module()

@@ -115,6 +115,55 @@ def test_every_kind_is_judged_as_the_plain_functional_network_is(kind, batch):
     assert 0 < reports[0].robust_flags.sum() < len(batch)  # Or the comparison would say little.
 
 
+class Both(layers.Layer):
+    """Two outputs under names whose order is not that of their making."""
+
+    def call(self, x):
+        return {"logits": x[:, :3], "embedding": x[:, 3:]}
+
+
+def test_a_sequential_of_several_outputs_needs_a_choice(batch):
+    network = settle(keras.Sequential([keras.Input(SHAPE), *parts(), Both()]))
+    with pytest.raises(ValueError, match=r"outputs \['embedding', 'logits'\]; `select` must name"):
+        FrozenClassifier(network)
+    expected = numpy(network(batch)["logits"])
+    found = FrozenClassifier(network, "logits")
+    assert found.num_classes == 3
+    np.testing.assert_allclose(numpy(found.predict(batch)), expected, rtol=1e-5)
+
+
+def test_an_only_output_needs_no_choice(batch):
+    image = keras.Input(SHAPE)
+    network = settle(keras.Model(image, {"scores": chain(image, parts())}))
+    expected = numpy(network(batch)["scores"])
+    for select in (None, "scores"):
+        np.testing.assert_allclose(
+            numpy(FrozenClassifier(network, select).predict(batch)), expected, rtol=1e-5
+        )
+
+
+def test_a_layer_alone_is_a_network(batch):
+    class Linear(layers.Layer):
+        def build(self, shape):
+            self.matrix = self.add_weight(shape=(60, 4), initializer="glorot_uniform")
+
+        def call(self, x):
+            return ops.reshape(x, (-1, 60)) @ self.matrix
+
+    layer = Linear(name="linear")
+    with pytest.raises(ValueError, match="the layer 'linear', which has no weights"):
+        evaluation.evaluate(layer, batch, np.zeros(7, int), {"fgsm": FGSM(epsilon=0.1)})
+    y = numpy(layer(batch)).argmax(axis=1)
+    inputs = keras.Input(SHAPE)
+    attacks = {"apgd": APGD(epsilon=0.02, steps=10)}
+    reports = [
+        evaluation.evaluate(n, batch, y, attacks, verbose=False)
+        for n in (layer, keras.Model(inputs, layer(inputs)))
+    ]
+    np.testing.assert_array_equal(reports[0].robust_flags, reports[1].robust_flags)
+    assert 0 < reports[0].robust_flags.sum() < len(batch)
+
+
 def test_a_sequential_is_folded_and_tapped_by_layer(batch):
     network, twin = settle(KINDS["sequential"]()), plain()
     folded = FrozenClassifier(network).folded

@@ -250,6 +250,15 @@ def subclassed():
     return network
 
 
+class OwnSoftmax(layers.Layer):
+    def call(self, x):
+        return ops.softmax(x)
+
+
+def behind(*last):
+    return lambda: keras.Sequential([keras.Input((8, 8, 1)), dense(), *last])
+
+
 def one_output():
     images = keras.Input((8, 8, 1))
     return keras.Model(images, layers.Dense(1)(layers.Flatten()(images)))
@@ -263,6 +272,9 @@ def one_output():
         (softmax_layer, "logits, not probabilities"),
         (nested, "logits, not probabilities"),
         (subclassed, "positive and sum to 1"),
+        (behind(OwnSoftmax()), "positive and sum to 1"),
+        (behind(layers.Softmax(), layers.Activation("linear")), "positive and sum to 1"),
+        (behind(layers.Softmax(), layers.Rescaling(100)), "positive and sum to 100"),
         (one_output, "at least 2 classes"),
         (lambda: dense(dtype="float16"), "mixed_float16"),
         (lambda: dense(dtype="bfloat16"), "mixed_float16"),
@@ -271,6 +283,26 @@ def one_output():
 def test_networks_that_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         compiled(make()).fit(X, Y, verbose=0)
+
+
+@pytest.mark.parametrize("last", [layers.Rescaling(2.0), layers.BatchNormalization()])
+def test_logits_that_no_product_gives_are_taken(last):
+    assert len(fit(compiled(behind(last)()), "arrays", X, Y).history["loss"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("network", "objective", "message"),
+    [
+        (dense(), "trades", r"TRADES\(\).*Received: objective='trades'"),
+        (dense(), objectives.TRADES, r"Received: objective=<class"),
+        (dense(), None, "Received: objective=None"),
+        ("cnn", objectives.Standard(), "must be a keras.Model .*Received: network='cnn'"),
+        (lambda x: x, objectives.Standard(), "must be a keras.Model"),
+    ],
+)
+def test_what_is_no_network_or_objective_is_told_what_to_pass(network, objective, message):
+    with pytest.raises(TypeError, match=message):
+        training.RobustTrainer(network, objective)
 
 
 def test_log_softmax_gives_logits():

@@ -65,7 +65,7 @@ def checked_examples(classifier, x, y, index):
     """
     x = check_images(with_channels(x, classifier.input_shape))
     y = np.asarray(y)
-    check_labels(y, size=len(x))
+    check_labels(y, classifier.num_classes, size=len(x))
     index = np.arange(len(x)) if index is None else np.asarray(index)
     if index.shape != (len(x),):
         raise ValueError(
@@ -113,18 +113,6 @@ def check_logits(logits, count):
         raise ValueError(
             "The network returns logits that are not finite, so that no attack on it means anything. "
             f"Received: NaN or infinity for {bad} of {count} clean images"
-        )
-
-
-def check_classes(y, classes):
-    """Raise an error where a label is not below the number of classes.
-
-    Raises:
-        ValueError: naming the largest label.
-    """
-    if y.max() >= classes:
-        raise ValueError(
-            f"The labels must be below the number of classes, {classes}. Received: label {y.max()}"
         )
 
 

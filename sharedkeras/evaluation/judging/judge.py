@@ -6,6 +6,7 @@ import numpy as np
 
 from sharedkeras.attacks import attack as attack_base
 from sharedkeras.attacks.batching.sizes import bucket
+from sharedkeras.data import check_labels
 from sharedkeras.evaluation.checks import gradients
 from sharedkeras.evaluation.checks.after import refreshed
 from sharedkeras.evaluation.checks.before import before
@@ -193,6 +194,6 @@ def _clean_pass(classifier, examples, batch_size, cascade):
     started = time.perf_counter()
     logits = logits_of(classifier, examples.x, batch_size)
     inputs.check_logits(logits, len(examples.x))
-    inputs.check_classes(examples.y, logits.shape[1])
+    check_labels(examples.y, logits.shape[1])
     labels = np.argmax(logits, axis=1).astype("int32")
     return Tally(examples, labels, time.perf_counter() - started, cascade=cascade)

@@ -6,6 +6,7 @@ import numpy as np
 from sharedkeras.models.adapted import adapted
 from sharedkeras.models.classifiers.classifier import Classifier
 from sharedkeras.models.classifiers.frozen import FrozenClassifier
+from sharedkeras.models.layer_network import LayerNetwork
 
 _NO_ARRAY = (
     "The network, a callable, must return logits as a NumPy array of shape (batch, K). Wrap it in a "
@@ -41,6 +42,7 @@ class CallableClassifier:
         self.input_shape = getattr(function, "input_shape", None)
         self.num_classes = getattr(function, "num_classes", None)
         self.sha256 = getattr(function, "sha256", None)
+        self._columns = None
 
     @property
     def folded(self):
@@ -57,9 +59,11 @@ class CallableClassifier:
             `(batch, K)` array.
 
         Raises:
-            ValueError: if the function returns anything but an array of numbers.
+            ValueError: if the function returns anything but an array of numbers with a row for each
+                image, always of as many classes.
         """
-        outputs = self.function(np.asarray(x))
+        # A copy, since functions may scale their images in place.
+        outputs = self.function(np.array(x))
         try:
             logits = np.asarray(outputs)
             sound = logits.dtype.kind in "fiu"
@@ -67,14 +71,29 @@ class CallableClassifier:
             raise ValueError(f"{_NO_ARRAY} {_kind(outputs)}") from error
         if not sound:
             raise ValueError(f"{_NO_ARRAY} {_kind(outputs)}")
+        self._check_shape(logits, len(x))
         return logits
+
+    def _check_shape(self, logits, count):
+        if logits.ndim != 2 or len(logits) != count:
+            raise ValueError(
+                f"The network must return logits of shape ({count}, classes) for {count} images. "
+                f"Received: output of shape {logits.shape}"
+            )
+        if self._columns is None:
+            self._columns = logits.shape[1]
+        if logits.shape[1] != self._columns:
+            raise ValueError(
+                "The network must return logits of the same classes for every batch. "
+                f"Received: {logits.shape[1]} classes after {self._columns}"
+            )
 
 
 def as_classifier(network, select=None):
     """Wrap a network the way attacks see it.
 
     Args:
-        network: `keras.Model`, `Classifier` or a callable on arrays.
+        network: `keras.Model`, a built layer, `Classifier` or a callable on arrays.
         select: str or int, which output to attack, where a Keras model has several.
 
     Returns:
@@ -82,11 +101,14 @@ def as_classifier(network, select=None):
 
     Raises:
         TypeError: if it is none of these.
+        ValueError: if it is a model or a layer that has no weights yet.
     """
     if isinstance(network, FrozenClassifier | CallableClassifier):
         return network
     if isinstance(network, keras.Model):
         return FrozenClassifier(*adapted(network, select))
+    if isinstance(network, keras.layers.Layer):
+        return FrozenClassifier(LayerNetwork(network), select)
     if any(kind.__module__.startswith("torch.") for kind in type(network).__mro__):
         raise TypeError(
             "`network` must be a keras.Model, or for black-box attacks a function from NumPy images "

@@ -120,16 +120,24 @@ class FrozenClassifier:
         return tuple(shape[1:]) if isinstance(shape, tuple) else None
 
     @property
-    def last_step(self):
-        """The name of the function that gives the logits, such as "linear", or None if not known."""
+    def last_operation(self):
+        """The layer or operation that gives the logits, or None if not known."""
         output = self.output
         while hasattr(output, "_keras_history"):
             step = output._keras_history.operation
             if not isinstance(step, keras.Model):
-                activation = getattr(step, "activation", None)
-                return getattr(activation, "__name__", None) or type(step).__name__
+                return step
             output = functional(step).outputs[output._keras_history.tensor_index]
         return None
+
+    @property
+    def last_step(self):
+        """The name of the function that gives the logits, such as "linear", or None if not known."""
+        step = self.last_operation
+        if step is None:
+            return None
+        activation = getattr(step, "activation", None)
+        return getattr(activation, "__name__", None) or type(step).__name__
 
     def __call__(self, x, state=None):
         """Compute the logits.

@@ -20,10 +20,18 @@ def functional(network):
         is.
     """
     if isinstance(network, keras.Sequential):
-        return keras.Model(network.inputs[0], network.outputs[0], name=network.name)
+        return keras.Model(network.inputs[0], _outputs(network), name=network.name)
     if isinstance(getattr(network, "input", None), dict | list | tuple):
         return keras.Model(network.inputs[0], network.output, name=network.name)
     return network
+
+
+def _outputs(network):
+    """Return what a Sequential network gives: a tensor, or a dict or list where its last layer does."""
+    if len(network.outputs) == 1:
+        return network.outputs[0]
+    described = network.compute_output_spec(network.inputs[0])  # `outputs` is flat.
+    return keras.tree.pack_sequence_as(described, network.outputs)
 
 
 def inference(network):

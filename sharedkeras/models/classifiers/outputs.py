@@ -1,5 +1,7 @@
 """The choice among several outputs of a network."""
 
+import numbers
+
 
 def pick(outputs, select):
     """Choose the output that is to be attacked.
@@ -15,6 +17,8 @@ def pick(outputs, select):
         ValueError: if there are several and `select` names none of them.
     """
     if isinstance(outputs, dict):
+        if len(outputs) == 1 and select is None:
+            return next(iter(outputs.values()))
         if select not in outputs:
             raise ValueError(
                 f"The network has the outputs {sorted(outputs)}; `select` must name one. "
@@ -24,7 +28,7 @@ def pick(outputs, select):
     if isinstance(outputs, list | tuple):
         if len(outputs) == 1 and select is None:
             return outputs[0]
-        if not isinstance(select, int) or not -len(outputs) <= select < len(outputs):
+        if not isinstance(select, numbers.Integral) or not -len(outputs) <= select < len(outputs):
             raise ValueError(
                 f"The network has {len(outputs)} outputs; `select` must be the number of one. "
                 f"Received: select={select!r}"
