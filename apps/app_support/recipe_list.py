@@ -62,9 +62,17 @@ def gradients(recipe):
     stages.append((round(recipe["natural_share"] * epochs), steps))
     for share, options in recipe.get("curriculum", ()):
         stages.append((round(share * epochs), options.get("steps", steps)))
-    stages = sorted(dict(stages).items())
+    stages, trained = sorted(dict(stages).items()), _trained(recipe)
     ends = [*(begin for begin, _ in stages[1:]), epochs]
-    return sum((end - begin) * count for end, (begin, count) in zip(ends, stages, strict=True))
+    return sum(
+        max(0, min(end, trained) - begin) * count
+        for end, (begin, count) in zip(ends, stages, strict=True)
+    )
+
+
+def _trained(recipe):
+    """Return the epochs that are trained: schedules may be those of more."""
+    return recipe["epochs"] if recipe["stop_after"] is None else recipe["stop_after"]
 
 
 def passes(recipe):
@@ -80,15 +88,16 @@ def passes(recipe):
     """
     step = 3 * _VIEWS.get(recipe["objective"], 2) * (2 if recipe["awp_gamma"] else 1)
     step += _FURTHER.get(recipe["objective"], 0)
-    return 2 * gradients(recipe) + recipe["epochs"] * step
+    return 2 * gradients(recipe) + _trained(recipe) * step
 
 
 def _cost(recipe):
     images = IMAGES[recipe["dataset"]] - recipe["validation_size"]
     images = round(images * recipe["train_share"])
-    each = passes(recipe) / recipe["epochs"]
+    epochs = _trained(recipe)
     text = (
-        f"{each:.0f} forward passes an image and epoch, {recipe['epochs']} epochs of {images:,} images"
+        f"{passes(recipe) / epochs:.0f} forward passes an image and epoch, {epochs} epochs of "
+        f"{images:,} images"
     )
     if recipe["model"] in MULTIPLY_ADDS:
         flop = 2 * MULTIPLY_ADDS[recipe["model"]] * passes(recipe) * images

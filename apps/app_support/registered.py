@@ -1,15 +1,24 @@
 """Names that the library registers, read from its source: importing them would load a framework."""
 
 import ast
+import dataclasses
 import importlib.util
 import pathlib
+import types
+from typing import Any
+
+_NO_RECIPES = ("__init__", "recipe", "find")
+_FOR_DEFAULTS = {"dataclasses": dataclasses}
+
+
+def _files(*parts):
+    package = pathlib.Path(importlib.util.find_spec("sharedkeras").origin).parent
+    path = package.joinpath(*parts)
+    return sorted(path.glob("*.py")) if path.is_dir() else [path]
 
 
 def _trees(*parts):
-    package = pathlib.Path(importlib.util.find_spec("sharedkeras").origin).parent
-    path = package.joinpath(*parts)
-    files = sorted(path.glob("*.py")) if path.is_dir() else [path]
-    return [ast.parse(file.read_text("utf-8")) for file in files]
+    return [ast.parse(file.read_text("utf-8")) for file in _files(*parts)]
 
 
 def _keys(tree, table):
@@ -63,28 +72,55 @@ def recipes():
 
 
 def recipe_values():
-    """Read the recipes' values: their modules hold data, and nothing that would have to be imported.
+    """Read the recipes' values without the classes and functions that they name.
+
+    Their modules are run with a stand-in for `Recipe`, which has its fields and checks nothing; of other
+    imports they have those of one another and of Python's own library.
 
     Returns:
-        List of dicts, a recipe's fields each, defaults included where they are plain values.
+        List of dicts, a recipe's fields each.
     """
-    defaults = class_values("recipes", "recipe.py", name="Recipe")
-    found = []
-    for tree in _trees("recipes"):
-        tree.body = [n for n in tree.body if not isinstance(n, ast.Import | ast.ImportFrom)]
-        assigned = [n.targets[0].id for n in tree.body if isinstance(n, ast.Assign)]
-        if "RECIPES" in assigned:
-            values = {"Recipe": dict}
-            exec(compile(tree, "<recipes>", "exec"), values)
-            found += [_in_full({**defaults, **recipe}) for recipe in values["RECIPES"]]
-    return found
+    (tree,) = _trees("recipes", "recipe.py")
+    stand_in, known = _stand_in(tree, "Recipe"), {}
+    names = [path.stem for path in _files("recipes") if path.stem not in _NO_RECIPES]
+    modules = [_recipe_module(name, stand_in, known) for name in names]
+    return [dataclasses.asdict(recipe) for module in modules for recipe in module.RECIPES]
 
 
-def _in_full(recipe):
-    """Write the short names of the attack's options as the recipe does."""
-    short = {"steps": recipe.pop("attack_steps"), "step_size": recipe.pop("step_size")}
-    given = {name: value for name, value in short.items() if value is not None}
-    return {**recipe, "attack_options": {**recipe.get("attack_options", {}), **given}}
+def _recipe_module(name, stand_in, known):
+    if name in known:
+        return known[name]
+    (tree,) = _trees("recipes", f"{name}.py")
+    values, body = {"Recipe": stand_in}, []
+    for node in tree.body:
+        if not (isinstance(node, ast.ImportFrom) and node.module.startswith("sharedkeras")):
+            body.append(node)
+        elif node.module == "sharedkeras.recipes":
+            values |= {a.name: _recipe_module(a.name, stand_in, known) for a in node.names}
+    exec(compile(ast.Module(body, tree.type_ignores), f"<{name}>", "exec"), values)
+    known[name] = types.SimpleNamespace(**values)
+    return known[name]
+
+
+def _stand_in(tree, name):
+    """Return a dataclass with the fields of one in a source, and nothing of what it does."""
+    (body,) = [n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name]
+    short = {"attack_steps": "steps", "step_size": "step_size"}
+    fields = []
+    for node in (n for n in body if isinstance(n, ast.AnnAssign)):
+        default = dataclasses.field()
+        if node.value is not None:
+            default = eval(compile(ast.Expression(node.value), "<field>", "eval"), _FOR_DEFAULTS)
+        init_only = node.target.id in short
+        fields.append((node.target.id, dataclasses.InitVar[Any] if init_only else Any, default))
+
+    def keep_short_names(self, *values):
+        given = {n: v for n, v in zip(short.values(), values, strict=True) if v is not None}
+        self.attack_options = {**self.attack_options, **given}
+
+    return dataclasses.make_dataclass(
+        name, fields, kw_only=True, namespace={"__post_init__": keep_short_names}
+    )
 
 
 def class_values(*parts, name):

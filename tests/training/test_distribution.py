@@ -131,7 +131,7 @@ def weights(root, name):
 @jax_only
 @pytest.mark.slow
 def test_two_processes_train_as_one_and_one_goes_on_alone(tmp_path):
-    """Of cross-entropy: TRADES' first gradient is nearly zero, and rounding may turn its sign."""
+    """Of cross-entropy: with TRADES, whose first gradient is nearly zero, runs agree to 4e-4 only."""
     (tmp_path / "tiny.py").write_text(TINY)
     alone = outcome(start(tmp_path, "alone"))
     with socket.socket() as free:
