@@ -2,12 +2,14 @@
 
 from sharedkeras.files.archives import describe_archive, read_archive
 from sharedkeras.files.bounded import read_bytes
+from sharedkeras.files.hdf5 import copy_hdf5
 from sharedkeras.files.json_reader import parse_json, read_json
 from sharedkeras.files.litter import remove_litter, vacant
 from sharedkeras.files.locks import locked
 from sharedkeras.files.writing import save_network, write_atomically
 
 __all__ = [
+    "copy_hdf5",
     "describe_archive",
     "locked",
     "parse_json",

@@ -1,14 +1,17 @@
 """Networks in `.keras` archives, which may come from strangers."""
 
-import json
+import errno
+import pathlib
+import shutil
+import tempfile
 import zipfile
 
 import keras
 import psutil
 
-from sharedkeras.files import parse_json
+from sharedkeras.files import copy_hdf5, parse_json
 from sharedkeras.layers import GaussianStochastic
-from sharedkeras.models.count_parameters import count_parameters
+from sharedkeras.models.check_parameters import check_parameters
 from sharedkeras.models.finite_weights import check_finite
 from sharedkeras.models.refuse_code import CodeError, refuse_code
 
@@ -16,7 +19,7 @@ _WHAT = "a network in a .keras archive"
 _CONFIG, _STORE = "config.json", "model.weights.h5"
 _LARGEST_CONFIG = 2**26
 _LONG = 500  # Characters of another library's message.
-_SMALLEST_WEIGHT = 2  # Bytes of a float16.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def load_archive(path, *, trust=False):
@@ -30,25 +33,21 @@ def load_archive(path, *, trust=False):
         `keras.Model`, not compiled.
 
     Raises:
+        OSError: if there is no room for a copy.
         ValueError: if the file is damaged, holds code, describes more parameters than it has weights,
             or weights that are not finite.
     """
     try:
-        config, stored = _checked_archive(path)
-        tree = json.loads(config)
-        custom = _custom_objects(tree)
-        if not trust:
-            refuse_code(tree, path)
-            _check_size(config, custom, stored)
-        network = keras.saving.load_model(
-            path, custom_objects=custom, compile=False, safe_mode=not trust
-        )
-        if not isinstance(network, keras.Model):
-            raise ValueError(f"it holds a {type(network).__name__} instead.")
+        with tempfile.TemporaryDirectory(prefix="sharedkeras-") as folder:
+            copy = pathlib.Path(folder) / "network.keras"
+            config, stored = _copy_archive(path, copy)
+            network = _load(copy, path, config, stored, trust)
     except CodeError:
         raise
     # Keras and HDF5 promise no kinds of error for what a stranger may have written.
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise
         reason = str(error).strip() or type(error).__name__
         reason = reason if len(reason) <= _LONG else f"{reason[:_LONG]} ..."  # Keras adds whole layers.
         raise ValueError(
@@ -58,27 +57,51 @@ def load_archive(path, *, trust=False):
     return network
 
 
-def _checked_archive(path):
-    """Return the configuration and the size of the weights, after checking the archive."""
-    with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-        infos = archive.infolist()
-        sizes = {info.filename: info.file_size for info in infos}
-        if len(sizes) != len(infos):
-            raise ValueError("expected each member once.")
-        if not {_CONFIG, _STORE} <= set(sizes):
-            raise ValueError(f"expected {_CONFIG} and {_STORE}, and it holds {sorted(sizes)[:8]}.")
-        total, memory = sum(sizes.values()), psutil.virtual_memory().total
-        if total > memory or sizes[_CONFIG] > _LARGEST_CONFIG:
-            raise ValueError(
-                f"expected at most {_LARGEST_CONFIG:,} bytes of configuration and {memory:,} in all, "
-                f"and it states {sizes[_CONFIG]:,} and {total:,}."
-            )
-        damaged = archive.testzip()
-        if damaged is not None:
-            raise ValueError(f"the checksum of {damaged} is wrong.")
-        config = archive.read(_CONFIG)
-    parse_json(config, where=path, what=f"the {_CONFIG} of a network", entries={"class_name": str})
-    return config.decode(), sizes[_STORE]
+def _load(copy, path, config, stored, trust):
+    """Load the network of a copy whose HDF5 is sound."""
+    tree = parse_json(
+        config, where=path, what=f"the {_CONFIG} of a network", entries={"class_name": str}
+    )
+    custom = _custom_objects(tree)
+    if not trust:
+        refuse_code(tree, path)
+        check_parameters(lambda: keras.models.model_from_json(config, custom_objects=custom), stored)
+    network = keras.saving.load_model(copy, custom_objects=custom, compile=False, safe_mode=not trust)
+    if not isinstance(network, keras.Model):
+        raise ValueError(f"it holds a {type(network).__name__} instead.")
+    return network
+
+
+def _copy_archive(path, copy):
+    """Copy an archive after checking it; return the configuration and the bytes of the weights."""
+    # The checksum of a member is compared when it is read to its end.
+    with open(path, "rb") as file, zipfile.ZipFile(file) as archive, zipfile.ZipFile(copy, "w") as ours:
+        _check_members(archive.infolist())
+        for info in archive.infolist():
+            if info.filename == _STORE:
+                theirs, sound = (copy.with_name(name) for name in ("theirs.h5", "sound.h5"))
+                with archive.open(info) as member, open(theirs, "xb") as target:
+                    shutil.copyfileobj(member, target)
+                stored = copy_hdf5(theirs, sound, what=_STORE, where=path)
+                ours.write(sound, _STORE)
+            elif not info.is_dir():
+                with archive.open(info) as member, ours.open(info.filename, "w") as target:
+                    shutil.copyfileobj(member, target)
+        return archive.read(_CONFIG).decode(), stored
+
+
+def _check_members(infos):
+    sizes = {info.filename: info.file_size for info in infos}
+    if len(sizes) != len(infos):
+        raise ValueError("expected each member once.")
+    if not {_CONFIG, _STORE} <= set(sizes):
+        raise ValueError(f"expected {_CONFIG} and {_STORE}, and it holds {sorted(sizes)[:8]}.")
+    total, memory = sum(sizes.values()), psutil.virtual_memory().total
+    if total > memory or sizes[_CONFIG] > _LARGEST_CONFIG:
+        raise ValueError(
+            f"expected at most {_LARGEST_CONFIG:,} bytes of configuration and {memory:,} in all, "
+            f"and it states {sizes[_CONFIG]:,} and {total:,}."
+        )
 
 
 def _custom_objects(tree):
@@ -95,10 +118,3 @@ def _custom_objects(tree):
         elif isinstance(value, list):
             left += value
     return found
-
-
-def _check_size(config, custom, stored):
-    """Refuse a configuration of more parameters than there are weights, before memory is taken."""
-    count = count_parameters(lambda: keras.models.model_from_json(config, custom_objects=custom))
-    if count * _SMALLEST_WEIGHT > stored:
-        raise ValueError(f"expected weights of {count:,} parameters, and they take {stored:,} bytes. ")
