@@ -2,7 +2,6 @@
 
 import errno
 import pathlib
-import shutil
 import tempfile
 import zipfile
 
@@ -17,6 +16,7 @@ from sharedkeras.models.refuse_code import CodeError, refuse_code
 
 _WHAT = "a network in a .keras archive"
 _CONFIG, _STORE = "config.json", "model.weights.h5"
+_UNPACKED = "network"
 _LARGEST_CONFIG = 2**26
 _LONG = 500  # Characters of another library's message.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -39,9 +39,8 @@ def load_archive(path, *, trust=False):
     """
     try:
         with tempfile.TemporaryDirectory(prefix="sharedkeras-") as folder:
-            copy = pathlib.Path(folder) / "network.keras"
-            config, stored = _copy_archive(path, copy)
-            network = _load(copy, path, config, stored, trust)
+            stored = _unpack(path, pathlib.Path(folder))
+            network = _load(pathlib.Path(folder) / _UNPACKED, path, stored, trust)
     except CodeError:
         raise
     # Keras and HDF5 promise no kinds of error for what a stranger may have written.
@@ -57,37 +56,35 @@ def load_archive(path, *, trust=False):
     return network
 
 
-def _load(copy, path, config, stored, trust):
-    """Load the network of a copy whose HDF5 is sound."""
-    tree = parse_json(
-        config, where=path, what=f"the {_CONFIG} of a network", entries={"class_name": str}
-    )
+def _unpack(path, folder):
+    """Unpack an archive after checking it, as Keras reads a folder; return the bytes of the weights."""
+    unpacked = folder / _UNPACKED
+    unpacked.mkdir()
+    # The checksum of a member is compared when its end is read.
+    with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+        _check_members(archive.infolist())
+        for name in archive.namelist():
+            if name in (_CONFIG, "metadata.json") or name.startswith("assets/"):
+                archive.extract(name, unpacked)
+        theirs = archive.extract(_STORE, folder)
+    return copy_hdf5(theirs, unpacked / _STORE, what=_STORE, where=path)
+
+
+def _load(unpacked, path, stored, trust):
+    """Load the network of a folder whose HDF5 is sound."""
+    config = (unpacked / _CONFIG).read_text("utf-8")
+    what = f"the {_CONFIG} of a network"
+    tree = parse_json(config, where=path, what=what, entries={"class_name": str})
     custom = _custom_objects(tree)
     if not trust:
         refuse_code(tree, path)
         check_parameters(lambda: keras.models.model_from_json(config, custom_objects=custom), stored)
-    network = keras.saving.load_model(copy, custom_objects=custom, compile=False, safe_mode=not trust)
+    network = keras.saving.load_model(
+        unpacked, custom_objects=custom, compile=False, safe_mode=not trust
+    )
     if not isinstance(network, keras.Model):
         raise ValueError(f"it holds a {type(network).__name__} instead.")
     return network
-
-
-def _copy_archive(path, copy):
-    """Copy an archive after checking it; return the configuration and the bytes of the weights."""
-    # The checksum of a member is compared when it is read to its end.
-    with open(path, "rb") as file, zipfile.ZipFile(file) as archive, zipfile.ZipFile(copy, "w") as ours:
-        _check_members(archive.infolist())
-        for info in archive.infolist():
-            if info.filename == _STORE:
-                theirs, sound = (copy.with_name(name) for name in ("theirs.h5", "sound.h5"))
-                with archive.open(info) as member, open(theirs, "xb") as target:
-                    shutil.copyfileobj(member, target)
-                stored = copy_hdf5(theirs, sound, what=_STORE, where=path)
-                ours.write(sound, _STORE)
-            elif not info.is_dir():
-                with archive.open(info) as member, ours.open(info.filename, "w") as target:
-                    shutil.copyfileobj(member, target)
-        return archive.read(_CONFIG).decode(), stored
 
 
 def _check_members(infos):
