@@ -9,7 +9,7 @@ import re
 import numpy as np
 
 from sharedkeras.evaluation.judging import identity, sealed
-from sharedkeras.files import locked, parse_json, remove_litter, write_atomically
+from sharedkeras.files import locked, make_directory, parse_json, remove_litter, write_atomically
 
 FORMAT = "sharedkeras-journal/2"
 _HEAD = "evaluation.json"
@@ -39,7 +39,7 @@ def hold(path):
         raise ValueError(
             f"`resume_from` must be a directory, and is a file. Received: resume_from={path}"
         )
-    path.mkdir(parents=True, exist_ok=True)
+    make_directory(path)
     with locked(path):
         yield
 
