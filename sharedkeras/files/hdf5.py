@@ -9,8 +9,8 @@ import subprocess
 import sys
 
 _COPIER = pathlib.Path(__file__).with_name("hdf5_copier.py")
-_COMPUTING = 5  # Seconds of computing; two thirds of one are enough to start.
-_WAITING = 60  # Seconds in all, since a machine may be busy.
+_COMPUTING = 5  # Seconds of computing; half a second is enough to start.
+_WAITING = 30  # Seconds in all, since a machine may be busy.
 _RATE = 10 * 1024**2  # Bytes a second that any machine copies.
 
 
