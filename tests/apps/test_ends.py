@@ -310,12 +310,12 @@ def test_training_on_a_disk_that_is_full_goes_on(network):
 
 
 def test_judging_on_a_disk_that_is_full_goes_on(network):
-    few = [*FLAGS, "--attacks=square", "--eval_examples=100", "--run_dir=judged"]
+    few = [*FLAGS, "--attacks=square", "--eval_examples=600", "--run_dir=judged"]
     ((code, said),) = drive("evaluate", [[*few, "--import=full_judging"]], network)
     assert code == 1 and "Traceback" not in said
     assert "Error: The disk is full" in said and "Finished batches are kept. To go on:" in said
     ((code, said),) = drive("evaluate", [without_import(said)], network)
-    assert code == 0 and json.loads((network / "judged" / "report.json").read_text())["n"] == 100
+    assert code == 0 and json.loads((network / "judged" / "report.json").read_text())["n"] == 600
 
 
 @pytest.mark.slow
