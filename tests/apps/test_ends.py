@@ -15,6 +15,8 @@ from app_support import ending, results, run_dirs, unfinished
 from support import onnx_files
 from support.applications import ROOT, drive
 
+from sharedkeras.files import locked
+
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
@@ -183,6 +185,8 @@ def test_finished_batches_are_kept_only_while_they_are_needed(here):
         (path / "batch.npz").touch()
         raise KeyboardInterrupt
     assert path.exists() and path.parent == out
+    with pytest.raises(ValueError, match="two directories"), unfinished.kept_in("out", out):
+        raise AssertionError("work has begun")
     with unfinished.kept_in(here / "asked", out) as path:
         path.mkdir()
         (path / "batch.npz").touch()
@@ -343,6 +347,15 @@ def test_results_are_not_lost_at_the_end(network):
     assert "worst case" in said and "hindered cannot be written: [Errno 30]" in said
     report = pathlib.Path(said.split("report      ")[1].split()[0])
     assert report.exists() and json.loads(report.with_name("report.json").read_text())["n"] == 16
+
+
+def test_a_directory_that_another_process_works_in_is_refused(network):
+    (network / "held").mkdir()
+    flags = [*FLAGS, "--attacks=square", "--eval_examples=16", "--run_dir=held"]
+    with locked(network / "held"):
+        ((code, said),) = drive("evaluate", [flags], network)
+    assert code == 2 and "Traceback" not in said
+    assert f"(number {os.getpid()}) works in this directory" in said.strip().splitlines()[-1]
 
 
 def test_a_directory_that_cannot_be_written_is_found_before_the_work(network):
