@@ -109,9 +109,10 @@ def main(_):
     start_up.prepare_frameworks()
     own_code.import_modules()
     from sharedkeras import evaluation
+    from sharedkeras.files import locked
 
     stem = pathlib.Path(FLAGS.network).stem
-    with run_dirs.results_in(FLAGS.run_dir, f"attack-{stem}-{FLAGS.attack}") as out:
+    with run_dirs.results_in(FLAGS.run_dir, f"attack-{stem}-{FLAGS.attack}") as out, locked(out):
         opened, attack, report = _craft(out)
         print(evaluation.text_table(report))
         print(wording.findings_text(report))

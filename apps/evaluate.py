@@ -250,10 +250,11 @@ def main(_):
     start_up.prepare_frameworks()
     own_code.import_modules()
     from sharedkeras import evaluation
+    from sharedkeras.files import locked
 
     source = pathlib.Path(FLAGS.network or "merged")
     own = source if (source / "config.json").is_file() else None  # A run keeps its report itself.
-    with run_dirs.results_in(FLAGS.run_dir or own, f"evaluate-{source.stem}") as out:
+    with run_dirs.results_in(FLAGS.run_dir or own, f"evaluate-{source.stem}") as out, locked(out):
         report, run = _report(out)
         print(evaluation.text_table(report))
         print(wording.findings_text(report))

@@ -7,6 +7,8 @@ import re
 
 import numpy as np
 
+from sharedkeras.files import parse_json
+
 FORMAT = "sharedkeras export"
 FORMAT_VERSION = 3
 INPUT = "images"
@@ -219,33 +221,9 @@ def from_properties(properties, source):
         return {}
     known = (*Contract("", (1, 1, 1), 1).to_dict(), DIGEST)
     return {
-        k: v if k in _PLAIN_KEYS else parse_json(v, source) for k, v in properties.items() if k in known
+        k: v if k in _PLAIN_KEYS else _parsed(v, source) for k, v in properties.items() if k in known
     }
 
 
-def parse_json(text, source):
-    """Parse JSON that must have each key once.
-
-    Args:
-        text: str.
-        source: path of the file, for the messages.
-
-    Returns:
-        What the text says.
-
-    Raises:
-        ValueError: if it is no such text.
-    """
-    try:
-        return json.loads(text, object_pairs_hook=_object)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"The metadata of the file must be JSON: {error}. Received: path={str(source)!r}"
-        ) from error
-
-
-def _object(pairs):
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
-    return found
+def _parsed(text, source):
+    return parse_json(text, where=source, what="the metadata of an export", root=None)

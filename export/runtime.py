@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from export.contract import DIGEST, INPUT, OUTPUTS, Contract, from_properties, parse_json, tied
+from export.contract import DIGEST, INPUT, OUTPUTS, Contract, from_properties, tied
 from export.onnx_file import UNREADABLE, check_onnx_file, digest_of
 from export.requirements import require
 from export.saved_model_file import check_saved_model
 from export.softmax import softmax
+from sharedkeras.files import read_json
 
 METADATA_FILE = "assets.extra/sharedkeras.json"
 """Where a SavedModel keeps its metadata; TensorFlow reserves the folder for its users."""
@@ -404,16 +405,7 @@ class SavedModelRuntime(_Served):
 def _read_metadata(path):
     if not path.is_file():
         return {}
-    if path.stat().st_size > _LARGEST_METADATA:
-        raise ValueError(
-            f"The metadata of a SavedModel has at most {_LARGEST_METADATA} bytes. "
-            f"Received: path={str(path)!r}"
-        )
-    try:
-        text = path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"The metadata must be text in UTF-8. Received: path={str(path)!r}") from error
-    values = parse_json(text, path)
+    values = read_json(path, what="the metadata of an export", max_bytes=_LARGEST_METADATA)
     if not values:
         raise ValueError(
             "The metadata of the SavedModel must be an object, and is empty. "

@@ -4,7 +4,7 @@ import json
 import pathlib
 import re
 
-from sharedkeras.files import locked, remove_litter, write_atomically
+from sharedkeras.files import locked, make_directory, remove_litter, write_atomically
 from zoo.cards_index import ROOT, card_files
 from zoo.make_card import make_card
 from zoo.names import check_plain
@@ -57,7 +57,7 @@ def publish(
     path = root / "cards" / card["dataset"] / card["norm"] / f"{name}.json"
     _check_free(root, path, replace)
     for directory in (root / "weights", path.parent):
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
     with locked(root):
         _check_free(root, path, replace)
         remove_litter(root / "weights")

@@ -19,7 +19,15 @@ def kept_in(asked, out):
 
     Yields:
         Path of the directory, for `resume_from`.
+
+    Raises:
+        ValueError: if the directory asked for is that of the results.
     """
+    if asked is not None and pathlib.Path(asked).resolve() == pathlib.Path(out).resolve():
+        raise ValueError(
+            "Finished batches and results must be in two directories. "
+            f"Received: --resume_from={asked}, --run_dir={out}"
+        )
     path = pathlib.Path(asked or tempfile.mkdtemp(prefix="unfinished-", dir=out))
 
     def go_on():

@@ -166,6 +166,7 @@ class Journal(Kind):
         from sharedkeras.evaluation.judging import journal
 
         self.make = lambda path: journal.Journal(path, lambda: {"network": "a" * 64})
+        (self.folder / "kept").mkdir()
         self.make(self.folder / "kept").write("ab-0", [0, 1], {"success": [True, False]})
         return self.folder / "kept" / "evaluation.json"
 

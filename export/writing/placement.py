@@ -3,8 +3,9 @@
 import contextlib
 import os
 import pathlib
-import secrets
 import shutil
+
+from sharedkeras.files import make_directory, put_back, put_in_place, remove_litter, temporary
 
 
 def check_target(path, *, directory, overwrite):
@@ -37,10 +38,10 @@ def check_target(path, *, directory, overwrite):
 
 @contextlib.contextmanager
 def placing(path, *, directory, overwrite):
-    """Return a temporary sibling to write to and renames it to the path at the end.
+    """Return a temporary sibling to write to and rename it to the path at the end.
 
-    A rename inside one directory is atomic, so a reader never sees half a file. When the block raises,
-    the sibling is deleted and whatever stood at the path stays.
+    A reader finds the old export or the new one, after a kill and a power cut too. When the block
+    raises, the sibling is deleted and whatever stood at the path stays.
 
     Args:
         path: `pathlib.Path`.
@@ -53,34 +54,21 @@ def placing(path, *, directory, overwrite):
     Raises:
         FileExistsError: as `check_target`, again at the end.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mark = secrets.token_hex(4)
-    temporary = path.with_name(f".{path.name}.{mark}.tmp")
+    make_directory(path.parent)
+    remove_litter(path.parent)
+    put_back(path)
+    place = temporary(path)
     try:
-        yield temporary
+        yield place
         check_target(path, directory=directory, overwrite=overwrite)
-        if directory and path.exists():
-            _swap_directory(temporary, path, path.with_name(f".{path.name}.{mark}.old"))
-        else:
-            os.replace(temporary, path)
+        put_in_place(place, path)
     finally:
-        _delete(temporary)
-
-
-def _swap_directory(new, path, aside):
-    # A directory cannot be renamed onto one that holds files.
-    os.rename(path, aside)
-    try:
-        os.rename(new, path)
-    except OSError:
-        os.rename(aside, path)
-        raise
-    shutil.rmtree(aside)
+        _delete(place)
 
 
 def _delete(path):
     if path.is_dir():
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
 

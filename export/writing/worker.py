@@ -15,6 +15,9 @@ import warnings
 
 import keras
 
+from sharedkeras.files import read_json
+
+_JOB = {"network": str, "modules": list, "error": str, "path": str, "options": dict}
 _ERRORS = {e.__name__: e for e in (ImportError, RuntimeError, TypeError, ValueError)}
 _STDERR_LINES = 20
 
@@ -69,7 +72,9 @@ def write_in_subprocess(network, path, directory, **job):
     command = [sys.executable, "-P", "-m", "export.writing.worker", str(job_file)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if error.is_file():
-        values = json.loads(error.read_text("utf-8"))
+        values = read_json(
+            error, what="what the export process said", entries={"type": str, "message": str}
+        )
         raise _ERRORS.get(values["type"], RuntimeError)(values["message"])
     if done.returncode != 0:
         tail = "\n".join(done.stderr.splitlines()[-_STDERR_LINES:])
@@ -88,7 +93,7 @@ def main(job_file):
     Returns:
         int, the exit status.
     """
-    job = json.loads(pathlib.Path(job_file).read_text("utf-8"))
+    job = read_json(job_file, what="a job of the export", entries=_JOB)
     try:
         for module in job["modules"]:
             importlib.import_module(module)  # Registers the custom layers.

@@ -41,8 +41,8 @@ def read_json(path, *, what, entries=None, file_format=None, max_bytes=_MAX_BYTE
     return parse_json(data, where=path, what=what, entries=entries, file_format=file_format)
 
 
-def parse_json(text, *, where, what, entries=None, file_format=None):
-    """Parse JSON text that must hold an object, as `read_json` does.
+def parse_json(text, *, where, what, entries=None, file_format=None, root=dict):
+    """Parse JSON text as `read_json` does.
 
     Args:
         text: str or UTF-8 bytes.
@@ -50,9 +50,10 @@ def parse_json(text, *, where, what, entries=None, file_format=None):
         what: as of `read_json`.
         entries: as of `read_json`.
         file_format: as of `read_json`.
+        root: type that the text must hold, of those of `entries`; None takes any.
 
     Returns:
-        Dict.
+        What the text says, a dict unless `root` is another.
 
     Raises:
         ValueError: if the text is anything else; the message names its origin and what was expected.
@@ -62,6 +63,8 @@ def parse_json(text, *, where, what, entries=None, file_format=None):
         tree = json.loads(
             text, object_pairs_hook=_object, parse_float=_finite, parse_constant=_refuse_constant
         )
+        if root is not None and type(tree) is not root:
+            raise ValueError(f"expected {_NAMES[root]}, and it holds {_NAMES[type(tree)]}")
         _check(tree, entries or {}, file_format)
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
@@ -92,8 +95,6 @@ def _refuse_constant(name):
 
 
 def _check(tree, entries, file_format):
-    if type(tree) is not dict:
-        raise ValueError(f"expected an object, and it holds {_NAMES[type(tree)]}")
     if file_format is not None and tree.get("format") != file_format:
         raise ValueError(
             f"expected the entry format to be {file_format!r}, and it is {_short(tree.get('format'))}"

@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import secrets
+import shutil
 import socket
 import time
 import zlib
@@ -29,7 +30,7 @@ def temporary(path, suffix=""):
 
 
 def remove_litter(directory):
-    """Remove the temporary files that killed processes left in a directory of ours.
+    """Remove the temporary files and directories that killed processes left in a directory of ours.
 
     What a living process is writing stays, and so does what another machine wrote within a day.
 
@@ -39,7 +40,10 @@ def remove_litter(directory):
     for path in _entries(directory):
         match = _NAME.fullmatch(path.name)
         if (match and not _is_written(path, match)) or _OLD.fullmatch(path.name):
-            path.unlink(missing_ok=True)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def vacant(directory):

@@ -1,6 +1,7 @@
 """A directory that one process at a time works in."""
 
 import contextlib
+import errno
 import os
 import pathlib
 
@@ -10,6 +11,8 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 @contextlib.contextmanager
@@ -30,8 +33,7 @@ def locked(directory):
         OSError: if nothing can be written there.
     """
     path = pathlib.Path(directory) / LOCK
-    take, release = (_take, _release) if fcntl else (_take_by_number, _release_by_number)
-    handle = take(path)
+    handle, release = _take(path) if fcntl else _take_by_number(path)
     try:
         os.write(handle, str(os.getpid()).encode())
         yield
@@ -47,10 +49,17 @@ def _take(path):
             # The one that held it may have removed the file since it was opened.
             if path.exists() and os.path.samestat(os.fstat(handle), path.stat()):
                 os.truncate(handle, 0)
-                return handle
+                return handle, _release
         except BlockingIOError:
             os.close(handle)
             raise _is_held(path) from None
+        except OSError as error:
+            os.close(handle)
+            if error.errno not in _NO_LOCKS:
+                raise
+            if path.stat().st_size == 0:  # Made here, and no process's yet.
+                path.unlink()
+            return _take_by_number(path)
         except BaseException:
             os.close(handle)
             raise
@@ -65,7 +74,8 @@ def _release(path, handle):
 def _take_by_number(path):
     while True:
         try:
-            return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
+            return handle, _release_by_number
         except FileExistsError:
             try:
                 pid = int(path.read_text() or 0)

@@ -5,6 +5,7 @@ import os
 import pathlib
 
 from sharedkeras.files.litter import temporary
+from sharedkeras.files.placing import put_in_place
 
 
 def write_atomically(path, data):
@@ -49,9 +50,7 @@ def _replace(path, write, suffix=""):
         write(place)
         with contextlib.suppress(FileNotFoundError):
             os.chmod(place, path.stat().st_mode & 0o777)
-        _sync(place)
-        os.replace(place, path)
-        _sync_directory(path.parent)
+        put_in_place(place, path)
     except OSError as error:
         # A full disk does not say which file it had no room for.
         if error.errno is not None:
@@ -60,18 +59,3 @@ def _replace(path, write, suffix=""):
     finally:
         with contextlib.suppress(OSError):
             place.unlink(missing_ok=True)
-
-
-def _sync(path):
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())
-
-
-def _sync_directory(path):
-    # Windows cannot open a directory, and writes names through.
-    with contextlib.suppress(OSError):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -1,12 +1,18 @@
 """Networks in Keras's older HDF5 format, as files ending in `.h5` hold them."""
 
+import pathlib
+import tempfile
+
 import h5py
 import keras
 
-from sharedkeras.files import parse_json
+from sharedkeras.files import copy_hdf5, parse_json
 from sharedkeras.layers import GaussianStochastic
+from sharedkeras.models.check_parameters import check_parameters
 from sharedkeras.models.finite_weights import check_finite
 from sharedkeras.models.refuse_code import refuse_code
+
+_WHAT = "a network"
 
 
 def load_hdf5(path, *, trust=False):
@@ -20,34 +26,50 @@ def load_hdf5(path, *, trust=False):
         `keras.Model`, not compiled.
 
     Raises:
-        ValueError: if the file is damaged, holds weights only or such that are not finite, or code that
-            is not trusted.
+        OSError: if there is no room for a copy.
+        ValueError: if the file is damaged, holds weights only or such that are not finite, describes
+            more parameters than it has weights, or code that is not trusted.
     """
-    try:
-        with h5py.File(path) as file:
+    with tempfile.TemporaryDirectory(prefix="sharedkeras-") as folder:
+        copy = pathlib.Path(folder) / "network.h5"
+        stored = copy_hdf5(path, copy, what=_WHAT, where=path)
+        with h5py.File(copy) as file:
             config = file.attrs.get("model_config")
-    # HDF5 reports damage by whatever its call in Python raises.
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise ValueError(
-            f"Expected a whole HDF5 file, and it is damaged: {error}. Received: path={path}"
-        ) from error
-    if config is None:
-        raise ValueError(
-            "The HDF5 file holds weights only. Expected a whole network, as `network.save(path)` writes "
-            f"it; better in Keras's newer format, ending in .keras. Received: path={path}"
-        )
-    if not trust:
-        refuse_code(parse_json(config, where=path, what="the configuration of a network"), path)
-    # Keras knows its own TFSMLayer in its newer format only.
-    custom = {"GaussianStochastic": GaussianStochastic, "TFSMLayer": keras.layers.TFSMLayer}
-    try:
-        network = keras.saving.load_model(
-            path, custom_objects=custom, compile=False, safe_mode=not trust
-        )
-    except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"The HDF5 file cannot be read: {error}. Load it where it was made and save it as .keras. "
-            f"Received: path={path}"
-        ) from error
+        if not isinstance(config, str | bytes):
+            raise ValueError(
+                "The HDF5 file holds weights only. Expected a whole network, as `network.save(path)` "
+                "writes it; better in Keras's newer format, ending in .keras. "
+                f"Received: path={path}"
+            )
+        tree = parse_json(config, where=path, what="the configuration of a network")
+        if not trust:
+            refuse_code(tree, path)
+        network = _load(copy, stored, path, trust)
     check_finite(network, path)
     return network
+
+
+def _load(copy, stored, path, trust):
+    def load():
+        return keras.saving.load_model(
+            copy,
+            # Keras knows its own TFSMLayer in its newer format only.
+            custom_objects={
+                "GaussianStochastic": GaussianStochastic,
+                "TFSMLayer": keras.layers.TFSMLayer,
+            },
+            compile=False,
+            safe_mode=not trust,
+        )
+
+    try:
+        if not trust:
+            check_parameters(load, stored)
+        return load()
+    # Keras promises no kinds of error for what a stranger may have written.
+    except Exception as error:
+        reason = str(error).strip() or type(error).__name__
+        raise ValueError(
+            f"The HDF5 file cannot be read: {reason} Expected {_WHAT} that Keras saved; load it where "
+            f"it was made and save it as .keras. Received: path={path}"
+        ) from error

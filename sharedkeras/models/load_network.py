@@ -2,12 +2,11 @@
 
 import pathlib
 
-import h5py
-
 from sharedkeras.models.load_archive import load_archive
 from sharedkeras.models.load_hdf5 import load_hdf5
 
 _WEIGHTS = ("best", "last")
+_HDF5 = b"\x89HDF\r\n\x1a\n"  # How such a file begins.
 
 
 def load_network(source, *, weights="best", trust=False):
@@ -34,10 +33,20 @@ def load_network(source, *, weights="best", trust=False):
             raise FileNotFoundError(
                 f"Expected {path.name} in the run; has it finished an epoch? Received: source={source}"
             )
-    if path.is_file() and h5py.is_hdf5(path):
-        return load_hdf5(path, trust=trust)
     if path.is_file():
-        return load_archive(path, trust=trust)
+        load = load_hdf5 if _is_hdf5(path) else load_archive
+        return load(path, trust=trust)
     raise FileNotFoundError(
         f"No such file. Expected a run directory, a .keras or an .h5 file. Received: source={source}"
     )
+
+
+def _is_hdf5(path):
+    """Tell by the first bytes: HDF5's own answer would read on."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(_HDF5)) == _HDF5
+    except OSError as error:
+        raise ValueError(
+            f"Cannot be read: {error.strerror}. Expected a .keras or an .h5 file. Received: path={path}"
+        ) from error

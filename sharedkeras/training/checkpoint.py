@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from sharedkeras.files import parse_json, read_archive, write_atomically
+from sharedkeras.files import make_directory, parse_json, read_archive, write_atomically
 
 _FORMAT = "sharedkeras-checkpoint/3"
 _WHAT = "a checkpoint of this run"
@@ -53,7 +53,7 @@ def save(directory, trainer, *, epoch, history, run=None, update=0):
         ValueError: if a variable is not finite; nothing is written then.
     """
     directory = pathlib.Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory)
     values = [ops.convert_to_numpy(v) for v in variables(trainer)]
     path = directory / f"epoch-{epoch:04d}{f'-update-{update:08d}' if update else ''}.npz"
     for variable, value in zip(variables(trainer), values, strict=True):

@@ -18,6 +18,7 @@ from sharedkeras import backend, data
 from sharedkeras.arguments import need_between
 from sharedkeras.files import (
     locked,
+    make_directory,
     read_json,
     remove_litter,
     save_network,
@@ -95,7 +96,7 @@ def open_run(run_dir, recipe, *, resume):
         raise FileExistsError(
             f"The run directory is not empty and holds no run. Received: run_dir={run_dir}"
         )
-    run_dir.mkdir(parents=True, exist_ok=True)
+    make_directory(run_dir)
     values = {
         "format": _FORMAT,
         "dataset": recipe.dataset,

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pathlib
+import re
 import shlex
 import signal
 import subprocess
@@ -13,6 +14,8 @@ import pytest
 from app_support import ending, results, run_dirs, unfinished
 from support import onnx_files
 from support.applications import ROOT, drive
+
+from sharedkeras.files import locked
 
 
 @pytest.fixture
@@ -182,6 +185,8 @@ def test_finished_batches_are_kept_only_while_they_are_needed(here):
         (path / "batch.npz").touch()
         raise KeyboardInterrupt
     assert path.exists() and path.parent == out
+    with pytest.raises(ValueError, match="two directories"), unfinished.kept_in("out", out):
+        raise AssertionError("work has begun")
     with unfinished.kept_in(here / "asked", out) as path:
         path.mkdir()
         (path / "batch.npz").touch()
@@ -224,7 +229,24 @@ def stopping(self, batch, logs=None):
 
 Keeper.on_train_batch_end = stopping
 """
+FULL = """
+import errno, os, pathlib
+replace = os.replace
+
+def full(source, target):
+    if list(pathlib.Path("{directory}").rglob("{kept}")):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    replace(source, target)
+
+os.replace = full
+"""
 FLAGS = ["--network=my.onnx", "--dataset=mnist-mini", "--queries=3", "--epsilon=0.02", "--batch_size=16"]
+
+
+def without_import(command):
+    """Return the flags of the command that an application printed last."""
+    flags = shlex.split(command.strip().splitlines()[-1])[2:]
+    return [flag for flag in flags if not flag.startswith("--import")]
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +257,8 @@ def network(tmp_path_factory):
         (root / f"stop_{name}.py").write_text(STOP.format(out=name, signal=name))
     (root / "hinder.py").write_text(HINDER)
     (root / "stop_training.py").write_text(STOP_TRAINING)
+    (root / "full_training.py").write_text(FULL.format(directory="full", kept="epoch-0001.npz"))
+    (root / "full_judging.py").write_text(FULL.format(directory="judged", kept="*.npz"))
     return root
 
 
@@ -250,9 +274,7 @@ def test_an_interrupted_application_goes_on(network, app, flags, number):
     ((code, said),) = drive(app, [[*few, f"--import=stop_{number}", f"--run_dir={number}"]], network)
     assert code == {"SIGINT": 130, "SIGTERM": 143}[number] and "Traceback" not in said
     assert "Stopped. Finished batches are kept. To go on:" in said
-    again = shlex.split(said.strip().splitlines()[-1])[2:]
-    again = [flag for flag in again if not flag.startswith("--import")]
-    results = drive(app, [again, [*few, "--run_dir=unbroken"]], network)
+    results = drive(app, [without_import(said), [*few, "--run_dir=unbroken"]], network)
     assert [code for code, _ in results] == [0, 0], results
     resumed, unbroken = (
         json.loads((network / d / "report.json").read_text()) for d in (number, "unbroken")
@@ -268,11 +290,53 @@ def test_training_that_is_stopped_goes_on(network):
     assert code == 143 and "Traceback" not in said
     assert "Stopping after this update." in said
     assert "Stopped. To go on from the last checkpoint:" in said
-    again = shlex.split(said.strip().splitlines()[-1])[2:]
-    ((code, said),) = drive("train", [[flag for flag in again if "--import" not in flag]], network)
+    ((code, said),) = drive("train", [without_import(said)], network)
     assert code == 0, said
     assert "1 of 2 epochs and 1 updates of the next are done" in said
     assert len((network / "trained/metrics.csv").read_text().splitlines()) == 3
+
+
+TRAIN = ["--objective=standard", "--epochs=2", "--batch_size=50", "--eval_examples=0", "--noexport"]
+
+
+@pytest.mark.slow
+def test_training_on_a_disk_that_is_full_goes_on(network):
+    flags = [*TRAIN, "--validation_size=9950", "--validation_examples=5", "--run_dir=full"]
+    ((code, said),) = drive("train", [[*flags, "--import=full_training"]], network)
+    assert code == 1 and "Traceback" not in said
+    assert re.search(
+        r"Error: The disk is full: .*full/(last|best)\.keras'\. To go on from the last", said
+    )
+    names = [path.name for path in (network / "full").rglob("*")]
+    assert "epoch-0001.npz" in names and not [name for name in names if name.endswith(".tmp.keras")]
+    ((code, said),) = drive("train", [without_import(said)], network)
+    assert code == 0 and "1 of 2 epochs are done" in said
+
+
+def test_judging_on_a_disk_that_is_full_goes_on(network):
+    few = [*FLAGS, "--attacks=square", "--eval_examples=600", "--run_dir=judged"]
+    ((code, said),) = drive("evaluate", [[*few, "--import=full_judging"]], network)
+    assert code == 1 and "Traceback" not in said
+    assert "Error: The disk is full" in said and "Finished batches are kept. To go on:" in said
+    ((code, said),) = drive("evaluate", [without_import(said)], network)
+    assert code == 0 and json.loads((network / "judged" / "report.json").read_text())["n"] == 600
+
+
+@pytest.mark.slow
+def test_training_that_diverges_says_at_which_update_and_what_is_kept(network):
+    flags = [*TRAIN, "--learning_rate=1e6", "--validation_examples=5"]
+    runs = [
+        [*flags, "--validation_size=9900", "--run_dir=validated"],
+        [*flags, "--validation_size=0", "--max_steps=5", "--run_dir=alone"],
+    ]
+    for code, said in drive("train", runs, network):
+        assert code == 2 and "Traceback" not in said
+        last = said.strip().splitlines()[-1]
+        assert re.search(r"Error: Training diverged: .* is (nan|-?inf) at update [2-6]\. ", last), last
+        assert "What the epochs before have left is kept as it was." in last
+    for name in ("validated", "alone"):
+        assert (network / name / "config.json").exists()
+        assert not list((network / name).rglob("*.keras"))
 
 
 def test_results_are_not_lost_at_the_end(network):
@@ -283,6 +347,15 @@ def test_results_are_not_lost_at_the_end(network):
     assert "worst case" in said and "hindered cannot be written: [Errno 30]" in said
     report = pathlib.Path(said.split("report      ")[1].split()[0])
     assert report.exists() and json.loads(report.with_name("report.json").read_text())["n"] == 16
+
+
+def test_a_directory_that_another_process_works_in_is_refused(network):
+    (network / "held").mkdir()
+    flags = [*FLAGS, "--attacks=square", "--eval_examples=16", "--run_dir=held"]
+    with locked(network / "held"):
+        ((code, said),) = drive("evaluate", [flags], network)
+    assert code == 2 and "Traceback" not in said
+    assert f"(number {os.getpid()}) works in this directory" in said.strip().splitlines()[-1]
 
 
 def test_a_directory_that_cannot_be_written_is_found_before_the_work(network):

@@ -5,7 +5,6 @@ import functools
 import json
 import os
 import sys
-import threading
 from typing import ClassVar
 
 import keras
@@ -475,6 +474,8 @@ def test_a_damaged_entry_counts_as_not_there(tmp_path):
 
 def test_an_entry_of_another_evaluation_or_attack_counts_as_not_there(tmp_path):
     index, done = np.arange(4), {"success": np.ones(4, bool)}
+    for name in "ab":
+        (tmp_path / name).mkdir()
     one, other = (Journal(tmp_path / name, lambda name=name: {"of": name}) for name in "ab")
     one.write("0a-1", index, done)
     data = (tmp_path / "a" / "0a-1.npz").read_bytes()
@@ -636,19 +637,22 @@ def test_another_process_that_opens_the_directory_harms_nothing(tmp_path, monkey
     assert Journal(tmp_path, lambda: mine).read("0a", np.arange(2)) is not None
 
 
-def test_two_evaluations_at_once(tmp_path):
-    alone, found = judged(None), []
-    threads = [
-        threading.Thread(target=lambda size=size: found.append(judged(tmp_path, batch_size=size)))
-        for size in (2, 3)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 2
-    for report in [*found, judged(tmp_path)]:
-        same(report, alone)
+def test_a_second_evaluation_at_once_is_refused(tmp_path):
+    told = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Intruded(Draw):
+        def craft(self, task):
+            with pytest.raises(FileExistsError, match=rf"works in this.*directory={tmp_path}") as error:
+                judged(tmp_path)
+            told.append(str(error.value))
+            return super().craft(task)
+
+    report = judged(tmp_path, attacks={"draw": Intruded()})
+    assert told and "\n" not in told[0]
+    assert not (tmp_path / ".lock").exists()
+    same(judged(tmp_path), judged(None))
+    same(report, judged(None))
 
 
 # What is known of attacks.

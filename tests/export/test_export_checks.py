@@ -1,5 +1,7 @@
 """What is refused before a file is written, and the pieces that need no network."""
 
+import os
+
 import keras
 import numpy as np
 import onnx
@@ -11,6 +13,7 @@ import export
 from export.contract import DIGEST, Contract, from_properties, to_properties
 from export.writing.determinism import check_onnx, check_tensorflow, layer_of
 from export.writing.placement import check_target, placing, size_of
+from sharedkeras import files
 
 
 @pytest.fixture(params=["onnx", "saved_model"])
@@ -184,26 +187,14 @@ def test_placing_a_directory(tmp_path):
     assert size_of(path) == 3
 
 
-def test_directory_comes_back_when_the_rename_fails(tmp_path, monkeypatch):
-    from export.writing import placement
-
+def test_litter_of_a_killed_export_goes_with_the_next_one(tmp_path, monkeypatch):
     path = tmp_path / "model"
-    path.mkdir()
-    (path / "saved_model.pb").write_text("one")
-    rename = placement.os.rename
-
-    def fails_for_the_new(source, target):
-        if str(source).endswith(".tmp"):
-            raise OSError("disk")
-        rename(source, target)
-
-    monkeypatch.setattr(placement.os, "rename", fails_for_the_new)
-    with (
-        pytest.raises(OSError, match="disk"),
-        placing(path, directory=True, overwrite=True) as temporary,
-    ):
+    # A number that no process has.
+    litter = tmp_path / files.temporary(path).name.replace(f"-{os.getpid()}-", "-4194305-")
+    litter.mkdir()
+    (litter / "saved_model.pb").write_text("half")
+    with placing(path, directory=True, overwrite=False) as temporary:
         temporary.mkdir()
-    assert (path / "saved_model.pb").read_text() == "one"
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 

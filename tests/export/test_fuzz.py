@@ -8,8 +8,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import export
-from export.contract import Contract, parse_json
+from export.contract import Contract
 from export.onnx_file import check_onnx_file
+from sharedkeras.files import parse_json
 
 ALLOWED = (ValueError, ImportError, FileNotFoundError)
 SHAPE = (6, 5, 3)
@@ -116,7 +117,8 @@ def test_metadata():
             if number % 2:
                 values = _changed(good, rng)
             else:
-                values = parse_json(mutated(text, rng).decode("latin-1"), "some/file")
+                text_of_it = mutated(text, rng).decode("latin-1")
+                values = parse_json(text_of_it, where="some/file", what="metadata", root=None)
             taken.append((values, Contract.from_dict(values, "some/file")))
         except ValueError as error:
             assert "some/file" in str(error)

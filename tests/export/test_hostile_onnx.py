@@ -264,7 +264,7 @@ def change(path, key, text):
     [
         ("digest", "0" * 64, "changed after its metadata"),
         ("digest", "short", "SHA-256"),
-        ("class_names", "abc", "must be JSON"),
+        ("class_names", "abc", "Expected the metadata of an export in JSON"),
         ("class_names", '"abc"', "list of texts"),
         ("class_names", '["a"]', "one name for each"),
         ("format_version", '"3"', "format_version"),

@@ -183,9 +183,15 @@ def test_vacant(tmp_path):
     assert not vacant(tmp_path)
 
 
-@pytest.fixture(params=["system", "number"])
+def refuse(handle, operation):
+    raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+
+@pytest.fixture(params=["system", "number", "refusing"])
 def way(request, monkeypatch):
-    """Both ways to hold a directory; the second is that of systems without `fcntl`."""
+    """The ways to hold a directory: with `fcntl`, without, and where a file system has no locks."""
+    if request.param == "refusing":
+        monkeypatch.setattr(locks.fcntl, "flock", refuse)
     if request.param == "number":
         monkeypatch.setattr(locks, "fcntl", None)
     return request.param
@@ -215,6 +221,10 @@ sys.path.insert(0, {root!r})
 import sharedkeras.files.locks as locks
 if {way!r} == "number":
     locks.fcntl = None
+if {way!r} == "refusing":
+    def refuse(handle, operation):
+        raise OSError(95, "Operation not supported")
+    locks.fcntl.flock = refuse
 with locks.locked({directory!r}):
     print("held", flush=True)
     time.sleep(60)

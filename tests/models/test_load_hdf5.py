@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from sharedkeras.files import hdf5
 from sharedkeras.layers import GaussianStochastic
 from sharedkeras.models import build, load_network
 
@@ -85,6 +86,28 @@ def other_layers(path):
         file.attrs["model_config"] = file.attrs["model_config"].replace("Dense", "Danse")
 
 
+def a_heap_without_end(path):
+    plain().save(path)
+    data = bytearray(path.read_bytes())
+    place = data.find(b"GCOL") + 24
+    data[place : place + 8] = (2**64 - 16).to_bytes(8, "little")
+    path.write_bytes(data)
+
+
+def a_billion_units(path):
+    plain().save(path)
+    with h5py.File(path, "a") as file:
+        file.attrs["model_config"] = file.attrs["model_config"].replace(
+            '"units": 4', '"units": 1000000000'
+        )
+
+
+def an_array_of_a_terabyte(path):
+    plain().save(path)
+    with h5py.File(path, "a") as file:
+        file.create_dataset("model_weights/x", (2**20, 2**18), "f4", chunks=(1024, 1024))
+
+
 def not_finite(path):
     network = plain()
     network.set_weights([np.full_like(w, np.nan) for w in network.get_weights()])
@@ -97,10 +120,14 @@ def not_finite(path):
         (weights_only, "weights only"),
         (cut_off, "damaged"),
         (other_layers, "cannot be read.*Danse"),
+        (a_heap_without_end, "did not end within 2 s of computing"),
+        (a_billion_units, r"expects shape \(64, 1000000000\)"),
+        (an_array_of_a_terabyte, "no more than the file"),
         (not_finite, "must be finite"),
     ],
 )
-def test_what_is_wrong_is_said(damage, words, tmp_path):
+def test_what_is_wrong_is_said(damage, words, tmp_path, monkeypatch):
+    monkeypatch.setattr(hdf5, "_COMPUTING", 2)
     damage(tmp_path / "my.h5")
     with pytest.raises(ValueError, match=rf"(?s){words}.*Received: .*path=.*my\.h5"):
         load_network(tmp_path / "my.h5")

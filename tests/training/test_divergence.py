@@ -1,12 +1,16 @@
 """A run that diverges stops, says at which update, and keeps what was good."""
 
+import contextlib
 import dataclasses
+import shutil
 from contextlib import nullcontext as nothing
 
+import keras
 import numpy as np
 import pytest
 from damage.groups.checkpoint import make_trainer
 from support.failing_disk import Killed, disk
+from support.power import cut
 
 from sharedkeras import models, recipes, training
 from sharedkeras.files import litter
@@ -89,44 +93,53 @@ def test_a_good_run_goes_on():
     assert int(trainer.update.value) == 8
 
 
-def test_killed_at_any_operation_of_an_epochs_end_the_run_goes_on_from_it_or_the_one_before(
-    tmp_path, monkeypatch
+def ends(monkeypatch, way, root, last=-1):
+    """Stop after so many operations of the disk: by a kill, or by a power cut that loses what it may."""
+    if way != "kill":
+        return cut(monkeypatch, root, last, names_are_lost=way == "names")
+    return disk(monkeypatch, last)
+
+
+@pytest.mark.parametrize("way", ["kill", "names", "contents"])
+def test_stopped_at_any_operation_of_an_epochs_end_the_run_goes_on_from_it_or_the_one_before(
+    tmp_path, monkeypatch, way
 ):
-    trainer = make_trainer()
+    trainer, other = make_trainer(), make_trainer(1)
     trainer.steps_per_epoch = 1
-    keeper = callbacks.Keeper(tmp_path, identity={"recipe": "a"})
+    before = tmp_path / "before"
+    before.mkdir()
+
+    keeper = callbacks.Keeper(before, identity={"recipe": "a"})
     keeper.set_model(trainer)
 
-    def end(epoch):
+    def end(run_dir, epoch):
+        keeper.run_dir = run_dir
         keeper.history = {k: v[:epoch] for k, v in keeper.history.items()}
         keeper.on_epoch_begin(epoch)
         keeper.on_epoch_end(epoch, {"loss": 1.0 / (epoch + 1)})
 
-    for epoch in range(2):
-        end(epoch)
-    with disk(monkeypatch) as done:
-        end(2)
-    monkeypatch.setattr(litter, "is_alive", lambda pid, since: False)
-    seen = set()
-    for last in range(len(done)):
-        for path in checkpoint.listed(tmp_path / "checkpoints"):
-            path.unlink()
-        for epoch in range(2):
-            end(epoch)
-        with pytest.raises(Killed), disk(monkeypatch, last):
-            end(2)
+    def stopped(last=-1):
+        root = tmp_path / str(last)
+        shutil.copytree(before, root)
+        with contextlib.suppress(Killed), ends(monkeypatch, way, root, last) as done:
+            end(root, 2)
         for name in ("best.keras", "last.keras"):
-            models.load_network(tmp_path / name)
+            assert keras.saving.load_model(root / name).count_params() == trainer.network.count_params()
         done_epochs, history = checkpoint.restore_newest(
-            tmp_path / "checkpoints", make_trainer(1), run={"recipe": "a"}
+            root / "checkpoints", other, run={"recipe": "a"}
         )
         assert done_epochs == len(history["loss"])
-        seen.add(done_epochs)
-        litter.remove_litter(tmp_path)
-        litter.remove_litter(tmp_path / "checkpoints")
-    assert seen == {2, 3}
-    names = {path.name for path in tmp_path.rglob("*")}
-    assert not [name for name in names if name.endswith((".tmp", ".tmp.keras"))]
+        litter.remove_litter(root)
+        litter.remove_litter(root / "checkpoints")
+        assert not [path for path in root.rglob(".*") if path.name != ".lock"]
+        return done_epochs, len(done)
+
+    for epoch in range(2):
+        end(before, epoch)
+    monkeypatch.setattr(litter, "is_alive", lambda pid, since: False)
+    whole, count = stopped()
+    assert whole == 3 and count >= 20
+    assert {stopped(last)[0] for last in range(count)} == {2, 3}
 
 
 def test_checkpoint_of_another_run(tmp_path):

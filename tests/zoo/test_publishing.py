@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from damage.groups.publish import make_run
 from support.failing_disk import Killed, disk
+from support.power import cut
 
 import zoo
-from sharedkeras.files import litter, locked
+from sharedkeras.files import litter, locked, make_directory
 from zoo import cards_index, loading, make_card, publishing, weights_store
 
 
@@ -47,7 +48,7 @@ def write(root, card, packed):
     card["weights"]["bytes"] = len(packed)
     path = root / "cards" / "mnist" / "linf" / "mine.json"
     for directory in (root / "weights", path.parent):
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
     publishing.write_entry(card, packed, path, root / "weights")
 
 
@@ -88,6 +89,30 @@ def test_stopped_at_any_operation_the_entry_is_old_or_new(made, tmp_path, monkey
         assert entry(root) == new
         assert len(files(root)) == 2
     assert seen == {False, True}
+
+
+@pytest.mark.parametrize("names_are_lost", [True, False], ids=["names", "contents"])
+@pytest.mark.parametrize("is_there", [False, True])
+def test_after_a_power_cut_at_any_operation_the_entry_is_old_or_new(
+    made, tmp_path, monkeypatch, is_there, names_are_lost
+):
+    first, second = made
+    old, new = ("", first[1]) if is_there else None, ("another", second[1])
+
+    def published(last=-1):
+        root = tmp_path / str(last)
+        root.mkdir()
+        if is_there:
+            write(root, *first)
+        with cut(monkeypatch, root, last, names_are_lost=names_are_lost) as done:
+            write(root, *second)
+        return entry(root), len(done)
+
+    whole, count = published()
+    assert whole == new and count >= 10
+    found = [published(last)[0] for last in range(count)]
+    assert all(one in (old, new) for one in found)
+    assert old in found and new in found
 
 
 def test_published_replaced_and_loaded(run, tmp_path, monkeypatch):

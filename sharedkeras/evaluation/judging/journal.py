@@ -1,6 +1,7 @@
 """Finished work of an evaluation on disk, so that a killed one can go on."""
 
 import base64
+import contextlib
 import json
 import pathlib
 import re
@@ -8,12 +9,39 @@ import re
 import numpy as np
 
 from sharedkeras.evaluation.judging import identity, sealed
-from sharedkeras.files import parse_json, remove_litter, write_atomically
+from sharedkeras.files import locked, make_directory, parse_json, remove_litter, write_atomically
 
 FORMAT = "sharedkeras-journal/2"
 _HEAD = "evaluation.json"
 _ENTRY = re.compile(r"[0-9a-f]+-.*\.npz")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@contextlib.contextmanager
+def hold(path):
+    """Hold a directory of finished work, made if missing, for one process.
+
+    Args:
+        path: of the directory; None holds nothing.
+
+    Yields:
+        None.
+
+    Raises:
+        FileExistsError: if a process works in it already.
+        ValueError: if it is a file.
+    """
+    if path is None:
+        yield
+        return
+    path = pathlib.Path(path)
+    if path.exists() and not path.is_dir():
+        raise ValueError(
+            f"`resume_from` must be a directory, and is a file. Received: resume_from={path}"
+        )
+    make_directory(path)
+    with locked(path):
+        yield
 
 
 class Journal:
@@ -23,10 +51,10 @@ class Journal:
     settings, was run on which examples, so that a longer list of attacks or another batch size finds
     what is done. Entries are sealed: each holds a hash of its content chained to the evaluation's
     identity, and one that is damaged or of another evaluation counts as not there. Every file is
-    written beside its place and renamed, so that several processes may share a directory.
+    written beside its place and renamed, and `hold` keeps other processes out.
 
     Args:
-        path: directory, made if missing; None keeps nothing.
+        path: directory that is there and held; None keeps nothing.
         fingerprint: function that gives the identity: a dict from a part's name to a JSON value that
             is equal only for equal parts.
         probe: function that gives the network's logits `(p, K)` on probe images; None compares none.
@@ -45,11 +73,6 @@ class Journal:
         self._tolerance = tolerance
         if self._path is None:
             return
-        if self._path.exists() and not self._path.is_dir():
-            raise ValueError(
-                f"`resume_from` must be a directory, and is a file. Received: resume_from={self._path}"
-            )
-        self._path.mkdir(parents=True, exist_ok=True)
         mine = fingerprint()
         logits = None if probe is None else np.asarray(probe(), "float32")
         remove_litter(self._path)

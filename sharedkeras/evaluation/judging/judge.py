@@ -16,7 +16,7 @@ from sharedkeras.evaluation.judging import inputs
 from sharedkeras.evaluation.judging.attack_batch import attack_batch
 from sharedkeras.evaluation.judging.batches import logits_of
 from sharedkeras.evaluation.judging.devices import DevicePool
-from sharedkeras.evaluation.judging.journal import Journal
+from sharedkeras.evaluation.judging.journal import Journal, hold
 from sharedkeras.evaluation.judging.kept import attack_key, keep, kept
 from sharedkeras.evaluation.judging.progress import Progress
 from sharedkeras.evaluation.judging.provenance import fingerprint, versions, weights_digest
@@ -53,8 +53,15 @@ def judge(network, x, y, attacks, options, turns=None):
         `Report`.
 
     Raises:
+        FileExistsError: if another process works in the directory of finished examples.
         ValueError: if the images, the labels or the network's output are not what they must be.
     """
+    with hold(options.resume_from):
+        return _judge(network, x, y, attacks, options)
+
+
+def _judge(network, x, y, attacks, options):
+    """Judge while the directory of finished examples is held; `judge` says what that gives."""
     classifier = as_classifier(network, options.select)
     attack_base.check_attacks(attacks, classifier)
     check_radii(attacks)
