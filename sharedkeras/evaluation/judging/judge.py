@@ -57,10 +57,10 @@ def judge(network, x, y, attacks, options, turns=None):
         ValueError: if the images, the labels or the network's output are not what they must be.
     """
     with hold(options.resume_from):
-        return _judge(network, x, y, attacks, options)
+        return _judge(network, x, y, attacks, options, turns or _in_turn)
 
 
-def _judge(network, x, y, attacks, options):
+def _judge(network, x, y, attacks, options, turns):
     """Judge while the directory of finished examples is held; `judge` says what that gives."""
     classifier = as_classifier(network, options.select)
     attack_base.check_attacks(attacks, classifier)
@@ -88,7 +88,7 @@ def _judge(network, x, y, attacks, options):
         return 0.0 if classes is None else attack.query_cost * attack.most_queries(classes)
 
     with Progress(options.verbose, cost) as progress, DevicePool(classifier) as pool:
-        for name, rows, later in (turns or _in_turn)(attacks, tally):
+        for name, rows, later in turns(attacks, tally):
             probe = probe_gradients and not tally.has_begun(name)
             run = _Run(name, attacks[name], classifier, examples, batch_size, options, probe)
             run(rows, later, tally, journal, pool, progress)
