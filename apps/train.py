@@ -103,6 +103,7 @@ _FIELDS = {
     "natural_share": flags.DEFINE_float,
     "patience": flags.DEFINE_integer,
     "train_share": flags.DEFINE_float,
+    "stop_after": flags.DEFINE_integer,
 }
 _CHOICES = {
     "optimizer": ["sgd", "adam"],

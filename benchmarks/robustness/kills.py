@@ -39,9 +39,9 @@ def train(folder, version):
 
     recipe = dataclasses.replace(
         recipes.get("quickstart"),
-        epochs=12,
+        epochs=6,
         attack_options={"step_size": 0.075, "steps": 1},
-        validation_size=9000,
+        validation_size=9500,
         validation_examples=50,
         batch_size=50,
     )
@@ -54,16 +54,21 @@ def train(folder, version):
 def judge(folder, version):
     """Judge the zoo's first network on a few images, or go on."""
     import zoo
-    from sharedkeras import data, evaluation
+    from sharedkeras import attacks, data, evaluation
 
     test = data.load("mnist-mini", "test")
+    rows = data.subset(len(test.x), 40)
     report = evaluation.autoattack(
         zoo.load("mnist-cnn-shared"),
-        test.x[:48],
-        test.y[:48],
+        test.x[rows],
+        test.y[rows],
         epsilon=0.3,
-        version="quick",
-        batch_size=8,
+        version="custom",
+        attacks={
+            "apgd-ce": attacks.APGD(epsilon=0.3, steps=25),
+            "square": attacks.Square(epsilon=0.3, queries=300),
+        },
+        batch_size=4,
         resume_from=folder / "kept",
         verbose=False,
     )
