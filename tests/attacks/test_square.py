@@ -266,7 +266,7 @@ def test_refuses_wrong_settings(wrong):
 
 def test_refuses_what_gives_no_logits():
     _, x, y = case()
-    with pytest.raises(ValueError, match="must give logits of shape"):
+    with pytest.raises(ValueError, match="must return logits of shape"):
         Square(queries=2).run(lambda images: np.zeros(len(images)), x, y, seed=0)
     with pytest.raises(TypeError, match="callable on NumPy arrays"):
         Square(queries=2).run("network", x, y, seed=0)
