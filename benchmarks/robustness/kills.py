@@ -146,8 +146,7 @@ def going_on(task, draws):
             if finished(process, broken) != expected:
                 return {"another end": 1, "killed": kills}
             # It was finished before its moment: begin anew.
-            broken = pathlib.Path(name) / f"broken{kills}"
-            broken.mkdir()
+            broken = pathlib.Path(tempfile.mkdtemp(dir=name))
         is_same = finished(start(task, broken), broken) == expected
         return {"the same end": kills} if is_same else {"another end": 1, "killed": kills}
 
