@@ -216,6 +216,7 @@ class Keeper(keras.callbacks.Callback):
             epoch=self._epoch,
             history=self.history,
             run=self.identity,
+            sums=self.model.metrics_variables,
             update=update,
         )
         self._saved = time.perf_counter()
@@ -248,6 +249,7 @@ class Keeper(keras.callbacks.Callback):
             epoch=epoch + 1,
             history=self.history,
             run=self.identity,
+            sums=self.model.metrics_variables,
         )
 
     def _is_last(self, epoch):

@@ -21,21 +21,17 @@ _LARGEST_HEAD = 2**26
 
 
 def variables(trainer):
-    """List all state of a trainer in a fixed order: weights, statistics, generators, optimizer, sums.
-
-    The sums are those of the running epoch's log, so that an epoch goes on in its middle.
-    """
+    """List all state of a trainer in a fixed order: weights, statistics, generators, optimizer."""
     if not trainer.optimizer.built:
         trainer.optimizer.build(trainer.trainable_variables)
     return [
         *trainer.trainable_variables,
         *trainer.non_trainable_variables,
         *trainer.optimizer.variables,
-        *trainer.metrics_variables,
     ]
 
 
-def save(directory, trainer, *, epoch, history, run=None, update=0):
+def save(directory, trainer, *, epoch, history, run=None, update=0, sums=()):
     """Write a checkpoint atomically and remove all but the last two.
 
     Args:
@@ -45,6 +41,7 @@ def save(directory, trainer, *, epoch, history, run=None, update=0):
         history: dict of lists, the run's metrics so far.
         run: dict of str, what tells this run from others: digests of its recipe and its data.
         update: int, the updates made in all if the next epoch has begun, else 0.
+        sums: variables of the running epoch's log, so that an epoch goes on in its middle.
 
     Returns:
         Path of the file.
@@ -55,8 +52,9 @@ def save(directory, trainer, *, epoch, history, run=None, update=0):
     directory = pathlib.Path(directory)
     make_directory(directory)
     values = [ops.convert_to_numpy(v) for v in variables(trainer)]
+    logged = [ops.convert_to_numpy(v) for v in sums]
     path = directory / f"epoch-{epoch:04d}{f'-update-{update:08d}' if update else ''}.npz"
-    for variable, value in zip(variables(trainer), values, strict=True):
+    for variable, value in zip((*variables(trainer), *sums), (*values, *logged), strict=True):
         if not np.isfinite(value).all():
             raise ValueError(f"A checkpoint must be finite. Received: {variable.path} for {path}")
     head = {
@@ -67,10 +65,12 @@ def save(directory, trainer, *, epoch, history, run=None, update=0):
         "network": trainer.network.name,
         "run": run or {},
         "shapes": [list(v.shape) for v in values],
+        "sums": [list(v.shape) for v in logged],
         "keras": keras.__version__,
     }
     buffer = io.BytesIO()
     arrays = {_key(number): value for number, value in enumerate(values)}
+    arrays |= {_sum_key(number): value for number, value in enumerate(logged)}
     np.savez(buffer, head=np.array(json.dumps(head, allow_nan=False)), **arrays)
     write_atomically(path, buffer.getvalue())
     for old in listed(directory)[:-_KEPT]:
@@ -91,7 +91,7 @@ def _numbers(named):
     return int(named[1]), int(named[2] or 0)
 
 
-def restore(path, trainer, *, run=None):
+def restore(path, trainer, *, run=None, sums=()):
     """Put a checkpoint's state into a trainer.
 
     Everything is checked before the first variable is assigned: the run, and of each array its shape,
@@ -101,6 +101,7 @@ def restore(path, trainer, *, run=None):
         path: of the file.
         trainer: compiled `RobustTrainer` of the same network and optimizer.
         run: dict of str, as of `save`; None takes any run's.
+        sums: variables, as of `save`; none takes those of any log, and leaves them.
 
     Returns:
         `(epoch, history)`.
@@ -111,7 +112,7 @@ def restore(path, trainer, *, run=None):
     """
     path = pathlib.Path(path)
     targets = variables(trainer)
-    size = sum(math.prod(v.shape) * _dtype(v).itemsize for v in targets)
+    size = sum(math.prod(v.shape) * _dtype(v).itemsize for v in (*targets, *sums))
     arrays = read_archive(path, what=_WHAT, required=["head"], max_bytes=size + _LARGEST_HEAD)
     head = parse_json(
         str(arrays.pop("head")),
@@ -124,6 +125,7 @@ def restore(path, trainer, *, run=None):
             "network": str,
             "run": dict,
             "shapes": list,
+            "sums": list,
         },
         file_format=_FORMAT,
     )
@@ -134,21 +136,27 @@ def restore(path, trainer, *, run=None):
             f"The checkpoint is of another run: expected the same {' and '.join(differ)}. "
             f"Received: path={path}"
         )
+    found = [_sum_key(number) for number in range(len(head["sums"]))]
+    logged = [arrays.pop(name, None) for name in found]
     values = [arrays.get(_key(number)) for number in range(len(targets))]
     _check_arrays(arrays, values, targets, head, trainer, path)
+    _check_sums(logged, head["sums"], sums, path)
+    if sums:
+        targets, values = [*targets, *sums], [*values, *logged]
     epoch, history = _checked_progress(head, path)
     for variable, value in zip(targets, values, strict=True):
         variable.assign(value)
     return epoch, history
 
 
-def restore_newest(directory, trainer, *, run=None):
+def restore_newest(directory, trainer, *, run=None, sums=()):
     """Restore the newest usable checkpoint of a directory.
 
     Args:
         directory: of the checkpoints.
         trainer: compiled `RobustTrainer`.
         run: dict of str, as of `save`.
+        sums: variables, as of `restore`.
 
     Returns:
         `(epoch, history)`; `(0, {})` where there is no checkpoint yet.
@@ -159,7 +167,7 @@ def restore_newest(directory, trainer, *, run=None):
     problem = None
     for path in reversed(listed(directory)):
         try:
-            return restore(path, trainer, run=run)
+            return restore(path, trainer, run=run, sums=sums)
         except ValueError as error:
             warnings.warn(f"{error} The one before it is tried.", stacklevel=2)
             problem = error
@@ -174,6 +182,25 @@ def _dtype(variable):
 
 def _key(number):
     return f"v{number:05d}"
+
+
+def _sum_key(number):
+    return f"s{number:05d}"
+
+
+def _check_sums(logged, shapes, sums, path):
+    found = [None if value is None else list(value.shape) for value in logged]
+    expected = [list(variable.shape) for variable in sums] if sums else shapes
+    sound = all(value is not None and value.dtype.kind == "f" for value in logged)
+    if found != shapes or found != expected or not sound:
+        raise ValueError(
+            f"The checkpoint is damaged: expected the sums of a log, of shapes {expected}. "
+            f"Received: shapes {found} in path={path}"
+        )
+    if not all(np.isfinite(value).all() for value in logged):
+        raise ValueError(
+            f"The checkpoint must be finite: expected finite sums of the log. Received: path={path}"
+        )
 
 
 def _check_arrays(arrays, values, targets, head, trainer, path):

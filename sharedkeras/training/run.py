@@ -341,7 +341,9 @@ def _fit(
     trainer = prepare(recipe, steps_per_epoch=len(batches))
     start, history = 0, {}
     if resume:
-        start, history = checkpoint.restore_newest(run_dir / "checkpoints", trainer, run=identity)
+        start, history = checkpoint.restore_newest(
+            run_dir / "checkpoints", trainer, run=identity, sums=trainer.metrics_variables
+        )
     if announce is not None:
         announce(trainer, train, start)
     keeper = callbacks.Keeper(run_dir, history, identity, checkpoint_seconds, writes=first)
