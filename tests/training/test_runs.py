@@ -110,6 +110,7 @@ def test_stopped_after_an_epoch_and_resumed_ends_the_same(unbroken, tmp_path):
     assert resumed.updates == 36
 
 
+@pytest.mark.slow  # test_stopping.py stops such a run in mid-epoch, on a smaller network.
 def test_average_and_curriculum_survive_a_stop(tmp_path):
     recipe = dataclasses.replace(
         TINY.with_objective("trades"),
