@@ -60,6 +60,23 @@ def need_between(low, high, **values):
             raise ValueError(f"`{name}` must be a finite number {wanted}. Received: {name}={value!r}")
 
 
+def need_radius(norm, epsilon):
+    """Refuse a radius in Linf that holds every image: it is one in grey levels, forgotten to divide.
+
+    Args:
+        norm: "linf", "l2" or "l1".
+        epsilon: float, or None for any distance.
+
+    Raises:
+        ValueError: if `epsilon` is above 1 in Linf.
+    """
+    if norm == "linf" and is_number(epsilon) and plain(epsilon) > 1:
+        raise ValueError(
+            "`epsilon` is in units of an image in [0, 1], where no pixel can move by more than 1: "
+            f"divide by 255, as in epsilon={plain(epsilon):g}/255. Received: epsilon={epsilon!r}"
+        )
+
+
 def need_count(least=1, **values):
     """Refuse hyperparameters that are not whole numbers of at least `least`.
 

@@ -43,6 +43,12 @@ def _seeded():
     keras.utils.set_random_seed(0)
 
 
+@pytest.fixture
+def short_pauses(monkeypatch):
+    """Let a download try again at once."""
+    monkeypatch.setattr("zoo.download._PAUSE", 0.01)
+
+
 @pytest.fixture(scope="session")
 def golden():
     """The directory of small extracts from the official tools' outputs."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import keras
 from keras import ops
 
-from sharedkeras.arguments import plain
+from sharedkeras.arguments import need_radius, plain
 from sharedkeras.attacks.verdict import is_label
 from sharedkeras.math import norms
 from sharedkeras.models import as_classifier
@@ -141,9 +141,10 @@ class Attack:
     ends_at_iterate: ClassVar[bool] = False
 
     def __post_init__(self):
-        """Store NumPy's numbers as Python's, which reports can write; a subclass calls this first."""
+        """Check the radius and store NumPy's numbers as Python's; a subclass calls this first."""
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, plain(getattr(self, field.name)))
+        need_radius(self.norm, self.epsilon)
 
     def __init_subclass__(cls, **arguments):
         super().__init_subclass__(**arguments)

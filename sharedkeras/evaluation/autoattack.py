@@ -7,11 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from sharedkeras.arguments import need_between, plain
+from sharedkeras.arguments import need_between, need_radius, plain
 from sharedkeras.attacks import Attack, AttackResult
 from sharedkeras.attacks.apgd.apgd import effective_loss
 from sharedkeras.attacks.attack import check_attacks
-from sharedkeras.evaluation.checks.radius import check_radius
 from sharedkeras.evaluation.estimating import rounds
 from sharedkeras.evaluation.estimating.plan import Question
 from sharedkeras.evaluation.estimating.turns import Turns
@@ -201,7 +200,7 @@ def checked_radius(norm, epsilon):
     """Return a ball's size as a float, or raise a ValueError that says what it must be."""
     need_between(0, None, epsilon=epsilon)
     epsilon = float(plain(epsilon))
-    check_radius(norm, epsilon)
+    need_radius(norm, epsilon)
     return epsilon
 
 

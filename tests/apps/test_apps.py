@@ -2,13 +2,12 @@
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
 import pytest
+from support.applications import ROOT, drive
 
-ROOT = pathlib.Path(__file__).parents[2]
 QUICK = [
     "--max_steps=2",
     "--batch_size=50",
@@ -114,20 +113,27 @@ def test_train_another_objective_with_options(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("app", "flags", "words"),
+    ("app", "mistakes"),
     [
-        ("train", ["--model=resnet19"], "resnet18"),
-        ("train", ["--epsilon=-0.1"], "epsilon"),
-        ("train", ["--attacks=magic"], "Unknown attack"),
-        ("train", ["--objective_options=alfa=1"], "label_smoothing"),
-        ("train", ["--run_dir=/nonexistent/x", "--resume"], "resume"),
-        ("evaluate", ["--network=nowhere", "--dataset=mnist-mini"], "There is no such file"),
+        (
+            "train",
+            {
+                "--model=resnet19": "resnet18",
+                "--epsilon=-0.1": "epsilon",
+                "--attacks=magic": "Unknown attack",
+                "--objective_options=alfa=1": "label_smoothing",
+                "--run_dir=/nonexistent/x --resume": "resume",
+            },
+        ),
+        ("evaluate", {"--network=nowhere --dataset=mnist-mini": "There is no such file"}),
     ],
 )
-def test_mistakes_are_told_in_one_line_before_any_work(app, flags, words, tmp_path):
-    said = run(app, *flags, code=2, cwd=tmp_path)
-    assert words in said
-    assert "Traceback" not in said
+def test_mistakes_are_told_in_one_line_before_any_work(app, mistakes, tmp_path):
+    results = drive(app, [flags.split() for flags in mistakes], tmp_path)
+    for (code, said), words in zip(results, mistakes.values(), strict=True):
+        assert code == 2 and "Traceback" not in said, said
+        last = said.strip().splitlines()[-1]
+        assert last.startswith("Error: ") and words in last
     assert not (tmp_path / "runs").exists()
 
 

@@ -13,10 +13,11 @@ VALUES = {values["name"]: values for values in registered.recipe_values()}
 
 def test_values_are_those_of_the_library():
     assert list(VALUES) and sorted(VALUES) == sorted(recipes.names())
+    said = recipe_list.text()
     for name, values in VALUES.items():
         recipe = dataclasses.asdict(recipes.get(name))
         assert {k: recipe[k] for k in values} == values
-        assert recipe["source"] in recipe_list.text()
+        assert recipe["source"] in said
 
 
 def read(recipe):

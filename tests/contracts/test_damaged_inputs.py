@@ -15,6 +15,7 @@ _counts = collections.Counter()
     "group",
     [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in group_names()],
 )
+@pytest.mark.usefixtures("short_pauses")
 @pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")  # Of the archives that are made here.
 def test_group(group, tmp_path):
     bad = []

@@ -1,5 +1,6 @@
 """What people hand to a judge: images on another scale, probabilities, draws from a global generator."""
 
+import dataclasses
 import re
 
 import keras
@@ -8,8 +9,8 @@ import pytest
 from keras import layers, ops
 from support.cpu import half_precision
 
-from sharedkeras import data, evaluation
-from sharedkeras.attacks import PGD, Square
+from sharedkeras import data, evaluation, recipes
+from sharedkeras.attacks import APGD, FAB, FGSM, NFGSM, PGD, Square
 from sharedkeras.evaluation import sanity
 from sharedkeras.evaluation.checks.probabilities import probabilities
 from sharedkeras.models import CallableClassifier, FrozenClassifier
@@ -242,9 +243,12 @@ def test_a_radius_in_grey_levels_is_refused(epsilon):
     message = rf"epsilon={epsilon:g}/255. Received: epsilon={epsilon}"
     with pytest.raises(ValueError, match=message):
         evaluation.autoattack(network, x, y, epsilon=epsilon, verbose=False)
+    # An attack of such a radius cannot be made, so that nobody trains with one either.
+    for make in (APGD, FAB, FGSM, NFGSM, PGD, Square):
+        with pytest.raises(ValueError, match=message):
+            make(epsilon=epsilon)
     with pytest.raises(ValueError, match=message):
-        attacks = {"square": Square(epsilon=epsilon, queries=1)}
-        evaluation.evaluate(network, x, y, attacks, verbose=False)
+        dataclasses.replace(recipes.get("quickstart"), epsilon=epsilon).make_objective()
     large = {"square": Square(norm="l2", epsilon=epsilon, queries=1)}
     assert evaluation.evaluate(network, x, y, large, verbose=False).clean > 0.9
 
@@ -267,3 +271,17 @@ def test_an_endpoint_may_refuse_other_images():
         return network.predict(x, verbose=0)
 
     assert "input-scaling" not in {f.code for f in sanity.before(CallableClassifier(endpoint), x, y)}
+
+
+@pytest.mark.parametrize("kind", ["list", "pipeline", "generator"])
+def test_labels_are_given_once(kind):
+    import tensorflow as tf
+
+    x, y, _ = pictures()
+    made = {
+        "list": lambda: [(x[:24], y[:24]), (x[24:], y[24:])],
+        "pipeline": lambda: tf.data.Dataset.from_tensor_slices((x, y)).batch(8),
+        "generator": lambda: (batch for batch in [(x, y)]),
+    }
+    with pytest.raises(ValueError, match="bring their own labels: leave `y` out"):
+        evaluation.evaluate(nearest_mean(), made[kind](), y, PGD_, verbose=False)

@@ -49,10 +49,17 @@ def assert_round_trip(network, path):
     assert gap.mean() < 1e-3
 
 
-@pytest.mark.parametrize(
-    "group",
-    [pytest.param(name, marks=() if name in ON_JAX else pytest.mark.tensorflow) for name in GROUPS],
-)
+# tf2onnx tries every order of the letters of each einsum; transformers have attention too.
+SLOW = ("attention",)
+
+
+def marks(group):
+    """Return the marks of a group."""
+    slow = [pytest.mark.slow] if group in SLOW else []
+    return slow + ([] if group in ON_JAX else [pytest.mark.tensorflow])
+
+
+@pytest.mark.parametrize("group", [pytest.param(name, marks=marks(name)) for name in GROUPS])
 def test_layers_of_keras(group, tmp_path):
     kinds = ON_JAX[group] if keras.config.backend() == "jax" else GROUPS[group]
     assert_round_trip(network_of(*kinds), tmp_path / "network.onnx")

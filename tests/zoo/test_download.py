@@ -8,6 +8,8 @@ from damage.groups.downloads import DATA, FILE, host
 
 from zoo.download import fetch
 
+pytestmark = pytest.mark.usefixtures("short_pauses")
+
 
 def test_goes_on_where_it_broke_off():
     with host(downloads.half) as (address, starts):

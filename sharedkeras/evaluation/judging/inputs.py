@@ -43,6 +43,12 @@ def arrays(x, y):
         TypeError, ValueError: as of `data.from_dataset`; arrays of images need labels.
     """
     if y is not None:
+        nested = isinstance(x, list | tuple) and not (x and isinstance(x[0], tuple))
+        if not (nested or hasattr(x, "shape")):
+            raise ValueError(
+                "Batches (images, labels) bring their own labels: leave `y` out, or pass None. "
+                f"Received: x of type {type(x).__name__} with y of type {type(y).__name__}"
+            )
         return x, y
     if hasattr(x, "shape"):
         raise ValueError(

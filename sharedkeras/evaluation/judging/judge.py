@@ -11,7 +11,6 @@ from sharedkeras.evaluation.checks import gradients
 from sharedkeras.evaluation.checks.after import refreshed
 from sharedkeras.evaluation.checks.before import before
 from sharedkeras.evaluation.checks.probabilities import in_logits
-from sharedkeras.evaluation.checks.radius import check_radii
 from sharedkeras.evaluation.judging import inputs
 from sharedkeras.evaluation.judging.attack_batch import attack_batch
 from sharedkeras.evaluation.judging.batches import logits_of
@@ -64,7 +63,6 @@ def _judge(network, x, y, attacks, options, turns):
     """Judge while the directory of finished examples is held; `judge` says what that gives."""
     classifier = as_classifier(network, options.select)
     attack_base.check_attacks(attacks, classifier)
-    check_radii(attacks)
     examples = inputs.checked_examples(classifier, x, y, options.index)
     batch_size = min(options.batch_size, len(examples.x))
     journal = Journal(
