@@ -1,6 +1,7 @@
 """What all tests share: the backend is chosen by KERAS_BACKEND, one process each."""
 
 import atexit
+import gc
 import os
 import pathlib
 import shutil
@@ -23,6 +24,10 @@ if os.environ.get("KERAS_BACKEND") == "jax":
 import keras
 import numpy as np
 import pytest
+
+# What the imports made lives as long as the process: no collection need look at it again.
+gc.collect()
+gc.freeze()
 
 _LONGEST = ("training/test_runs", "tests/apps/", "test_devices", "tests/export/")
 
