@@ -66,7 +66,7 @@ def _craft(out):
     images = judged_images.load_judged_images(
         opened.dataset,
         count=FLAGS.eval_examples,
-        way=FLAGS.subset,
+        method=FLAGS.subset,
         seed=seed,
         data_dir=FLAGS.data_dir,
         download=FLAGS.download,

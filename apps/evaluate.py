@@ -112,7 +112,7 @@ def _judge(opened, kept):
     images = judged_images.load_judged_images(
         dataset,
         count=FLAGS.eval_examples,
-        way=FLAGS.subset,
+        method=FLAGS.subset,
         seed=seed,
         data_dir=FLAGS.data_dir,
         download=FLAGS.download,

@@ -247,7 +247,7 @@ def _evaluate(recipe, run_dir, weights, clock):
     images = judged_images.load_judged_images(
         recipe.dataset,
         count=wanted,
-        way=FLAGS.subset,
+        method=FLAGS.subset,
         seed=recipe.seed,
         data_dir=FLAGS.data_dir,
         download=FLAGS.download,

@@ -68,22 +68,22 @@ def judged_images(settings, total, n):
     """
     if n == total:
         return np.arange(total)
-    return data.subset(total, n, way=settings.get("subset"), seed=settings.get("subset_seed", 0))
+    return data.subset(total, n, method=settings.get("subset"), seed=settings.get("subset_seed", 0))
 
 
 def _check_images(report, dataset, size, where):
     settings = report.settings
-    way, seed = settings.get("subset"), settings.get("subset_seed", 0)
+    method, seed = settings.get("subset"), settings.get("subset_seed", 0)
     is_whole = report.n == size
-    is_subset = _FEWEST <= report.n < size and way in ("random", "stride") and type(seed) is int
+    is_subset = _FEWEST <= report.n < size and method in ("random", "stride") and type(seed) is int
     if not (is_whole or is_subset) or settings.get("split_size", size) != size:
         raise ValueError(
             f"A card needs a report on all {size:,} test images of {dataset}, or on at least "
             f"{_FEWEST:,} of them chosen by --subset=random or --subset=stride. Received: "
-            f"n={report.n:,}, subset={way!r}, split_size={settings.get('split_size')} in {where}"
+            f"n={report.n:,}, subset={method!r}, split_size={settings.get('split_size')} in {where}"
         )
     if not np.array_equal(np.sort(report.indices), judged_images(settings, size, report.n)):
-        expected = "each of the test images, numbered from 0" if is_whole else f"the subset {way!r}"
+        expected = "each of the test images, numbered from 0" if is_whole else f"the subset {method!r}"
         raise ValueError(
             f"A card needs a report on {expected}{'' if is_whole else f' with seed {seed}'}. "
             f"Received: indices from {report.indices.min()} to {report.indices.max()} in {where}"

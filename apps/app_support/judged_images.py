@@ -26,13 +26,13 @@ class JudgedImages:
     text: str
 
 
-def load_judged_images(dataset, *, count, way, seed, data_dir=None, download=False):
+def load_judged_images(dataset, *, count, method, seed, data_dir=None, download=False):
     """Load the test images of a data set, or a subset of them.
 
     Args:
         dataset: name or path, as `sharedkeras.data.load` takes it.
         count: int, how many, or None for all.
-        way: "first", "stride" or "random", how a subset is chosen.
+        method: "first", "stride" or "random", how a subset is chosen.
         seed: int, of a random choice.
         data_dir: directory of the data, or None for the default.
         download: bool, whether absent data may be downloaded.
@@ -44,14 +44,14 @@ def load_judged_images(dataset, *, count, way, seed, data_dir=None, download=Fal
 
     test = data.load(dataset, "test", data_dir=data_dir, download=download)
     total = len(test.x)
-    index = data.subset(total, count, way=way, seed=seed)
+    index = data.subset(total, count, method=method, seed=seed)
     settings = {"dataset": dataset, "split": "test", "split_size": total}
     text = f"{len(index):,} test images of {dataset}"
     if len(index) < total:
-        settings["subset"] = way
+        settings["subset"] = method
         chosen = {"first": "the first", "stride": f"every {total / len(index):.3g}-th"}
-        if way == "random":
+        if method == "random":
             settings["subset_seed"] = seed
             chosen["random"] = f"a random choice with seed {seed}"
-        text = f"{text} ({chosen[way]} of {total:,})"
+        text = f"{text} ({chosen[method]} of {total:,})"
     return JudgedImages(test.x[index], test.y[index], index, test.label_names, settings, text)

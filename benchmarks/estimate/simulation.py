@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sharedkeras.evaluation.estimating.plan import Found, decide
+from sharedkeras.evaluation.estimating.plan import Evidence, decide
 from sharedkeras.evaluation.report.estimate import Estimate
 from sharedkeras.evaluation.suites.ensemble import REST, SCREEN
 
@@ -55,7 +55,7 @@ def replay(verdicts, seed, question):
     standing = clean.copy()
     while True:
         parts = ({name: known[name][part] for name in known} for part in range(3))
-        outcome = decide(Found(seed, index, clean, *parts), question)
+        outcome = decide(Evidence(seed, index, clean, *parts), question)
         if isinstance(outcome, Estimate):
             return outcome
         for name in outcome.attacks:

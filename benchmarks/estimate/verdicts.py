@@ -56,7 +56,7 @@ def main(_):
     """Judge, write the file, print the figures as JSON."""
     network = load(FLAGS.network)
     images = data.load(FLAGS.dataset, "test", data_dir=FLAGS.data_dir)
-    rows = subset(len(images.x), FLAGS.n, way="random", seed=FLAGS.seed)
+    rows = subset(len(images.x), FLAGS.n, method="random", seed=FLAGS.seed)
     arguments = {
         "norm": FLAGS.norm,
         "epsilon": FLAGS.epsilon,

@@ -49,11 +49,11 @@ class NoAttack(Attack):
     def craft(self, task):
         """Return the images as they are, whatever start was given."""
 
-        def look(view, x, y, epsilon, state):
+        def verdict(view, x, y, epsilon, state):
             wrong = is_wrong(y, view(x, state)[0])
             return success_and_distance(norms.get(self.norm), x, x, wrong, epsilon)
 
         x, state = task.x, task.classifier.state
-        success, distance = task.classifier.apply(self, look, x, task.y, task.epsilon, state)
+        success, distance = task.classifier.apply(self, verdict, x, task.y, task.epsilon, state)
         nothing = ops.zeros_like(task.epsilon)
         return AttackResult(x, success, nothing, distance, ops.ones_like(task.index))

@@ -13,7 +13,7 @@ from sharedkeras.attacks.apgd.apgd import effective_loss
 from sharedkeras.attacks.attack import check_attacks
 from sharedkeras.evaluation.estimating import rounds
 from sharedkeras.evaluation.estimating.plan import Question
-from sharedkeras.evaluation.estimating.turns import Turns
+from sharedkeras.evaluation.estimating.schedule import EstimateSchedule
 from sharedkeras.evaluation.judging.inputs import arrays
 from sharedkeras.evaluation.judging.judge import judge
 from sharedkeras.evaluation.judging.options import Options
@@ -107,14 +107,14 @@ def autoattack(
         # An empty ball holds the clean image only; the attacks themselves refuse it.
         attacks = ensemble(version, norm=norm, epsilon=epsilon or 1.0)
     note = {"norm": norm, "epsilon": epsilon, "version": version}
-    turns = steps = None
+    schedule = steps = None
     if question is not None:
         _refuse_random(classifier)
         note |= dataclasses.asdict(question)
         numbers = np.arange(len(x)) if index is None else np.asarray(index)
         if shard is not None:
             steps = rounds.checked_steps(plan, resume_from, numbers, classifier, seed, note)
-        turns = Turns(question, seed, steps) if epsilon > 0 else None
+        schedule = EstimateSchedule(question, seed, steps) if epsilon > 0 else None
     if plan is not None and steps is None:
         raise ValueError(
             "`plan` goes with version='estimate' and a `shard`, and only with both. "
@@ -145,13 +145,13 @@ def autoattack(
         index=index,
         settings={**note, **piece, **(settings or {})},
         findings=findings,
-        keep_margins=turns is not None,
+        keep_margins=schedule is not None,
         checks=epsilon > 0,
         resume_from=resume_from,
         label_names=label_names,
         verbose=verbose,
     )
-    report = judge(network, x, y, attacks, options, turns)
+    report = judge(network, x, y, attacks, options, schedule)
     report = _renamed(report, names) if epsilon == 0 else report
     if question is None:
         return report

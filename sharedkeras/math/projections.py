@@ -1,7 +1,7 @@
 """The nearest point of a hyperplane inside [0, 1]^d, in the norms in which perturbations are measured.
 
 FAB asks in every iteration where a linearised decision boundary comes nearest to an image. The answer
-moves every coordinate against its weight, as far as the box leaves room, until the hyperplane is met.
+moves every coordinate against its weight, as far as the box leaves slack, until the hyperplane is met.
 How far is one number per example, the root of a concave, piecewise linear, increasing function. Newton's
 method started left of the root never passes it and ends, exactly, once the set of coordinates that have
 reached the box stays the same: a handful of vectorised passes, where a sort of 3072 coordinates costs
@@ -26,7 +26,7 @@ _HALVINGS = {"float32": 26, "float64": 55}  # Two more than the type has bits.
 def linf(point, normal, excess):
     """Find the shortest move in Linf from a point to a hyperplane within [0, 1]^d.
 
-        d_i = -sign(excess w_i) min(level, room_i),   sum_i |w_i| min(level, room_i) = |excess|
+        d_i = -sign(excess w_i) min(level, slack_i),   sum_i |w_i| min(level, slack_i) = |excess|
 
     A hyperplane that misses the box gives the move to the corner nearest to it, a zero normal none.
 
@@ -39,22 +39,22 @@ def linf(point, normal, excess):
     Returns:
         `(batch, ...)` tensor, the displacement.
     """
-    weight, room, way, need = _one_sided(point, normal, excess)
-    level = _root(need, weight, weight * room, lambda level: room > level)
-    return _move(way * ops.minimum(level, room), point)
+    weight, slack, direction, need = _one_sided(point, normal, excess)
+    level = _root(need, weight, weight * slack, lambda level: slack > level)
+    return _move(direction * ops.minimum(level, slack), point)
 
 
 def l2(point, normal, excess):
     """Find the shortest move in L2 from a point to a hyperplane within [0, 1]^d.
 
-        d_i = -sign(excess w_i) min(level |w_i|, room_i)
+        d_i = -sign(excess w_i) min(level |w_i|, slack_i)
 
     Weights of at most 1e-8 count as zero. Arguments, result and special cases are those of `linf`.
     """
-    weight, room, way, need = _one_sided(point, normal, excess)
+    weight, slack, direction, need = _one_sided(point, normal, excess)
     weight = ops.where(weight > _L2_SMALLEST, weight, ops.zeros_like(weight))
-    level = _root(need, weight * weight, weight * room, lambda level: room > level * weight)
-    return _move(way * ops.minimum(level * weight, room), point)
+    level = _root(need, weight * weight, weight * slack, lambda level: slack > level * weight)
+    return _move(direction * ops.minimum(level * weight, slack), point)
 
 
 def l1(point, normal, excess):
@@ -64,8 +64,8 @@ def l1(point, normal, excess):
     which this happens is found by bisection down to rounding, and the coordinates of that weight share
     what is left. Arguments, result and special cases are those of `linf`.
     """
-    weight, room, way, need = _one_sided(point, normal, excess)
-    gain, zeros = weight * room, ops.zeros_like(weight)
+    weight, slack, direction, need = _one_sided(point, normal, excess)
+    gain, zeros = weight * slack, ops.zeros_like(weight)
 
     def halve(_, bounds):
         low, high = bounds
@@ -80,8 +80,8 @@ def l1(point, normal, excess):
     left = need - ops.sum(ops.where(weight > high, gain, zeros), axis=1, keepdims=True)
     shared = ops.sum(ops.where(last, gain, zeros), axis=1, keepdims=True)
     share = ops.clip(left / ops.where(shared > 0, shared, ops.ones_like(shared)), 0.0, 1.0)
-    size = ops.where(weight > high, room, ops.where(last, share * room, zeros))
-    return _move(way * size, point)
+    size = ops.where(weight > high, slack, ops.where(last, share * slack, zeros))
+    return _move(direction * size, point)
 
 
 _PROJECTIONS = {"linf": linf, "l2": l2, "l1": l1}
@@ -113,18 +113,18 @@ def _move(displacement, like):
 
 
 def _one_sided(point, normal, excess):
-    """Turn the problem so that every coordinate gains by moving a positive way."""
+    """Turn the problem so that every coordinate gains by moving a positive direction."""
     point, normal = _flat(point), _flat(normal)
     excess = ops.expand_dims(excess, 1)
-    way = ops.where(excess >= 0, -ops.sign(normal), ops.sign(normal))
-    room = ops.where(way < 0, point, 1.0 - point)
-    return ops.abs(normal), room, way, ops.abs(excess)
+    direction = ops.where(excess >= 0, -ops.sign(normal), ops.sign(normal))
+    slack = ops.where(direction < 0, point, 1.0 - point)
+    return ops.abs(normal), slack, direction, ops.abs(excess)
 
 
 def _root(need, slope, full, free):
     """Solve `sum_i (slope_i level where free_i(level), else full_i) = need` for the level.
 
-    Where even all coordinates at the end of their room fall short, the level is one at which they are.
+    Where even all coordinates at the end of their slack fall short, the level is one at which they are.
     """
     zeros = ops.zeros_like(slope)
 
@@ -192,10 +192,10 @@ def project_to_ball_and_box(x, point, epsilon):
     axes = (1, 2, 3)
     shift = point - x
     size = ops.abs(shift)
-    room = ops.where(shift > 0, 1.0 - x, x)
+    slack = ops.where(shift > 0, 1.0 - x, x)
 
     def moved(level):
-        return ops.minimum(ops.maximum(size - norms.per_example(level, x), 0.0), room)
+        return ops.minimum(ops.maximum(size - norms.per_example(level, x), 0.0), slack)
 
     def halve(_, bounds):
         low, high = bounds
@@ -207,10 +207,10 @@ def project_to_ball_and_box(x, point, epsilon):
     low, high = backend.repeat(_L1_HALVINGS, halve, (low, high))
     # Between breakpoints |d|_1 is linear in the level, which the coordinates in motion give exactly.
     level = norms.per_example(high, x)
-    free = ops.logical_and(size > level, size - level < room)
-    full = ops.logical_and(size > level, size - level >= room)
+    free = ops.logical_and(size > level, size - level < slack)
+    full = ops.logical_and(size > level, size - level >= slack)
     count = ops.sum(ops.cast(free, x.dtype), axis=axes)
-    spent = ops.sum(ops.where(free, size, 0.0) + ops.where(full, room, 0.0), axis=axes)
+    spent = ops.sum(ops.where(free, size, 0.0) + ops.where(full, slack, 0.0), axis=axes)
     exact = (spent - epsilon) / ops.maximum(count, 1.0)
     level = ops.where(count > 0, ops.minimum(ops.maximum(exact, low), high), high)
     fits = ops.sum(moved(ops.zeros_like(level)), axis=axes) <= epsilon

@@ -222,7 +222,7 @@ def test_the_report_says_which_images(root, name, settings, words, evaluated):
     report, whole = (evaluation.Report.from_json(root / n / "report.json") for n in (name, "all"))
     assert {k: v for k, v in report.settings.items() if k.startswith("subset")} == settings
     seed = settings.get("subset_seed", 0)
-    index = data.subset(2000, report.n, way=settings.get("subset", "random"), seed=seed)
+    index = data.subset(2000, report.n, method=settings.get("subset", "random"), seed=seed)
     np.testing.assert_array_equal(report.indices, index)
     # The images are those that the numbers say: they are classified as in the whole set.
     np.testing.assert_array_equal(report.flags["clean"], whole.flags["clean"][index])

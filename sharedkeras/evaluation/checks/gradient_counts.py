@@ -45,19 +45,19 @@ def count(classifier, x, y, names=_LOSSES, size=None):
     rows = np.resize(np.arange(n), size or n)
     x, y = ops.convert_to_tensor(x[rows]), ops.convert_to_tensor(y[rows])
 
-    def look(name):
+    def gradients_of(name):
         # The loss is an argument of one graph, for compiling it is what costs.
         kind = ops.convert_to_tensor(_LOSSES.index(name), dtype="int32")
         found = classifier.apply("check gradients", _sizes, x, y, kind, classifier.state)
         return [ops.convert_to_numpy(t)[:n] for t in found]
 
-    margin, _, spread, _ = look("margin")
+    margin, _, spread, _ = gradients_of("margin")
     floors = {"ce": _ROUNDING * margin, "margin": _FLAT * spread}
     # DLR divides the margin by a part of the spread.
     floors["dlr"] = floors["ce"] / np.maximum(spread, np.finfo("float32").tiny)
     found = {}
     for name in names:
-        sizes, finite, _, right = look(name)
+        sizes, finite, _, right = gradients_of(name)
         zero = finite & ~(sizes > floors[name])
         found[name] = tuple(int(np.sum(right & mask)) for mask in (right, zero, ~finite))
     return found

@@ -53,7 +53,7 @@ class Question:
             object.__setattr__(self, name, float(value))
 
 
-class Found(NamedTuple):
+class Evidence(NamedTuple):
     """What is known so far.
 
     Attributes:
@@ -74,7 +74,7 @@ class Found(NamedTuple):
     passes: dict
 
 
-def decide(found, question):
+def decide(evidence, question):
     """Return the next step, or the estimate once nothing is left to do.
 
     The screen is APGD-CE on all and APGD-T on the first three targets for the nearer half of its
@@ -86,37 +86,37 @@ def decide(found, question):
     the audit, so that the audit stays a simple random sample of the others.
 
     Args:
-        found: `Found`.
+        evidence: `Evidence`.
         question: `Question`.
 
     Returns:
         `Step` or `Estimate`.
     """
     first, second = SCREEN
-    if first not in found.broken:
-        return Step((first,), found.index[found.clean])
-    standing = found.clean & ~found.broken[first]
-    if second not in found.broken:
-        rows = _by_margin(found, standing)
-        return Step((second,), np.sort(found.index[rows[: math.ceil(len(rows) / 2)]]))
-    survivors = _by_margin(found, standing & ~found.broken[second])
+    if first not in evidence.broken:
+        return Step((first,), evidence.index[evidence.clean])
+    standing = evidence.clean & ~evidence.broken[first]
+    if second not in evidence.broken:
+        rows = _by_margin(evidence, standing)
+        return Step((second,), np.sort(evidence.index[rows[: math.ceil(len(rows) / 2)]]))
+    survivors = _by_margin(evidence, standing & ~evidence.broken[second])
     nobody = np.zeros_like(standing)
-    judged = np.isfinite(found.margin[REST[0]]) if REST[0] in found.margin else nobody
-    broken = np.logical_or.reduce([nobody, *(found.broken[n] for n in REST if n in found.broken)])
+    judged = np.isfinite(evidence.margin[REST[0]]) if REST[0] in evidence.margin else nobody
+    broken = np.logical_or.reduce([nobody, *(evidence.broken[n] for n in REST if n in evidence.broken)])
     census, settled = _census(survivors, judged, broken)
     others = survivors[census:]
-    others = others[np.argsort(_draws(found.seed, found.index)[others], kind="stable")]
-    n = len(found.index)
+    others = others[np.argsort(_draws(evidence.seed, evidence.index)[others], kind="stable")]
+    n = len(evidence.index)
     looks = _looks(len(others), n, question)
     if not settled:
-        return _step(found, np.concatenate([survivors[:census], others[: looks[0]]]), judged)
+        return _step(evidence, np.concatenate([survivors[:census], others[: looks[0]]]), judged)
     for number, size in enumerate(looks):
         audited = others[:size]
         wanted = np.concatenate([survivors[:census], audited])
         if not judged[wanted].all():
-            return _step(found, wanted, judged)
+            return _step(evidence, wanted, judged)
         counts = _Counts(len(survivors), census, size, broken[survivors[:census]], broken[audited])
-        estimate = _estimate(found, counts, number, question, judged)
+        estimate = _estimate(evidence, counts, number, question, judged)
         if size == len(others) or round(n * (estimate.high - estimate.low)) <= _widest(n, question):
             break
     return estimate
@@ -151,12 +151,12 @@ class _Counts:
         self.others = survivors - census
 
 
-def _by_margin(found, standing):
+def _by_margin(evidence, standing):
     """Return the rows of standing examples, the nearest to the boundary first, ties by number."""
-    margins = [found.margin[name] for name in SCREEN if name in found.margin]
+    margins = [evidence.margin[name] for name in SCREEN if name in evidence.margin]
     smallest = np.fmin.reduce(margins)
     rows = np.flatnonzero(standing)
-    return rows[np.lexsort((found.index[rows], smallest[rows]))]
+    return rows[np.lexsort((evidence.index[rows], smallest[rows]))]
 
 
 def _draws(seed, index):
@@ -199,12 +199,12 @@ def _widest(n, question):
     return math.floor(question.precision * n + 1e-9)
 
 
-def _step(found, rows, judged):
-    return Step(REST, np.sort(found.index[rows[~judged[rows]]]))
+def _step(evidence, rows, judged):
+    return Step(REST, np.sort(evidence.index[rows[~judged[rows]]]))
 
 
-def _estimate(found, counts, number, question, judged):
-    n, error = len(found.index), 1 - question.confidence
+def _estimate(evidence, counts, number, question, judged):
+    n, error = len(evidence.index), 1 - question.confidence
     least = most = expected = counts.in_audit
     if counts.audited < counts.others:
         sample = counts.others, counts.audited, counts.in_audit
@@ -223,22 +223,22 @@ def _estimate(found, counts, number, question, judged):
         audited=counts.audited,
         broken_in_census=counts.in_census,
         broken_in_audit=counts.in_audit,
-        cost=_cost(found, judged),
+        cost=_cost(evidence, judged),
     )
 
 
-def _cost(found, judged):
+def _cost(evidence, judged):
     """Return the passes spent, as a share of those of `standard` on the same examples.
 
     What `standard` would spend on an example that was not judged in full is taken to be what the
     others cost that withstood everything.
     """
     first, second = SCREEN
-    spent = {name: np.nan_to_num(passes) for name, passes in found.passes.items()}
-    alone = found.clean & ~found.broken[first]
+    spent = {name: np.nan_to_num(passes) for name, passes in evidence.passes.items()}
+    alone = evidence.clean & ~evidence.broken[first]
     # Broken on the first three targets, an example would have cost `standard` as much.
-    whole = sum((spent[name] for name in REST if name in spent), np.zeros(len(found.index)))
+    whole = sum((spent[name] for name in REST if name in spent), np.zeros(len(evidence.index)))
     typical = np.max(whole[judged], initial=0.0)
-    rest = np.where(found.broken[second], spent[second], np.where(judged, whole, typical))
+    rest = np.where(evidence.broken[second], spent[second], np.where(judged, whole, typical))
     standard = np.sum(spent[first]) + np.sum(rest[alone])
     return float(sum(map(np.sum, spent.values())) / standard) if standard else 1.0

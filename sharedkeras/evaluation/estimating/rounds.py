@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from sharedkeras.evaluation.estimating.found import found_in
+from sharedkeras.evaluation.estimating.evidence import evidence_of
 from sharedkeras.evaluation.estimating.plan import Question, decide
 from sharedkeras.evaluation.judging.provenance import weights_digest
 from sharedkeras.evaluation.report.estimate import Estimate, Step
@@ -39,7 +39,7 @@ def concluded(report, steps=()):
     if settings["epsilon"] == 0:
         outcome = _clean_accuracy(report, question)
     else:
-        outcome = decide(found_in(*parts), question)
+        outcome = decide(evidence_of(*parts), question)
     kept = {name: value for name, value in settings.items() if name != ROUND}
     findings = [finding for finding in report.findings if finding.code not in _CODES]
     if isinstance(outcome, Estimate):

@@ -31,7 +31,7 @@ _CALLABLE_TOLERANCE = 1e-3
 some 1e-4."""
 
 
-def judge(network, x, y, attacks, options, turns=None):
+def judge(network, x, y, attacks, options, schedule=None):
     """Run attacks on a network and report who survives.
 
     The original images are always the start. Every claimed success is verified on a fresh forward pass:
@@ -44,9 +44,9 @@ def judge(network, x, y, attacks, options, turns=None):
         y: `(n,)` integer labels.
         attacks: dict from name to attack, in the order in which they run.
         options: `Options`.
-        turns: function of attacks and `Tally` that yields, again and again, the name of an attack, the
-            rows to run it on next, and a dict from the attacks after it to how many examples each is
-            likely to see; None runs each attack once on whom it is to see.
+        schedule: function of attacks and `Tally` that yields, again and again, the name of an attack,
+            the rows to run it on next, and a dict from the attacks after it to how many examples each
+            is likely to see; None runs each attack once, in order.
 
     Returns:
         `Report`.
@@ -56,10 +56,10 @@ def judge(network, x, y, attacks, options, turns=None):
         ValueError: if the images, the labels or the network's output are not what they must be.
     """
     with hold(options.resume_from):
-        return _judge(network, x, y, attacks, options, turns or _in_turn)
+        return _judge(network, x, y, attacks, options, schedule or _in_order)
 
 
-def _judge(network, x, y, attacks, options, turns):
+def _judge(network, x, y, attacks, options, schedule):
     """Judge while the directory of finished examples is held; `judge` says what that gives."""
     classifier = as_classifier(network, options.select)
     attack_base.check_attacks(attacks, classifier)
@@ -86,7 +86,7 @@ def _judge(network, x, y, attacks, options, turns):
         return 0.0 if classes is None else attack.query_cost * attack.most_queries(classes)
 
     with Progress(options.verbose, cost) as progress, DevicePool(classifier) as pool:
-        for name, rows, later in turns(attacks, tally):
+        for name, rows, later in schedule(attacks, tally):
             probe = probe_gradients and not tally.has_begun(name)
             run = _Run(name, attacks[name], classifier, examples, batch_size, options, probe)
             run(rows, later, tally, journal, pool, progress)
@@ -170,7 +170,7 @@ class _Run:
         return None if earlier is None else (asked[earlier[0]], earlier[1])
 
 
-def _in_turn(attacks, tally):
+def _in_order(attacks, tally):
     names = list(attacks)
     for at, name in enumerate(names):
         yield name, tally.todo, dict.fromkeys(names[at + 1 :], len(tally.todo))

@@ -84,7 +84,7 @@ def make_run(folder, *, settings=None, flags=None, findings=(), indices=None, re
 
 
 def _drawn(n, seed=0):
-    return subset(_SIZE, n, way="random", seed=seed)
+    return subset(_SIZE, n, method="random", seed=seed)
 
 
 def _of_some(n, way, rows):

@@ -1,14 +1,14 @@
-"""An estimate as the turns of its attacks."""
+"""Which attack an estimate runs next, and on whom."""
 
 import numpy as np
 
-from sharedkeras.evaluation.estimating.found import found_in
+from sharedkeras.evaluation.estimating.evidence import evidence_of
 from sharedkeras.evaluation.estimating.plan import decide, likely
 from sharedkeras.evaluation.report.estimate import Estimate
 
 
-class Turns:
-    """Yields which attack is to be run next on whom, until the estimate is there.
+class EstimateSchedule:
+    """Yields which attack runs next on which examples, until the interval is narrow enough.
 
     Args:
         question: `Question`.
@@ -34,8 +34,10 @@ class Turns:
 
     def _decided(self, tally):
         while True:
-            found = found_in(self._seed, tally.examples.index, tally.flags, tally.margins, tally.passes)
-            step = decide(found, self._question)
+            evidence = evidence_of(
+                self._seed, tally.examples.index, tally.flags, tally.margins, tally.passes
+            )
+            step = decide(evidence, self._question)
             if isinstance(step, Estimate):
                 return
             yield step
