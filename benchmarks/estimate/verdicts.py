@@ -15,15 +15,21 @@ import pathlib
 import sys
 import time
 
+import keras
 import numpy as np
 from absl import app, flags
+from keras import ops
 
 from sharedkeras import data, evaluation
 from sharedkeras.data.subset import subset
 from sharedkeras.files import write_atomically
 
 flags.DEFINE_string(
-    "network", None, "M1, M2 (the golden networks of the tests), or what zoo.find takes.", required=True
+    "network",
+    None,
+    "M1, M2 (the golden networks of the tests), M2-large, M2-rounded (M2 with gradients that mislead), "
+    "or what zoo.find takes.",
+    required=True,
 )
 flags.DEFINE_string("dataset", None, "Name of the data.", required=True)
 flags.DEFINE_string("norm", "linf", "Norm of the ball.")
@@ -42,14 +48,28 @@ EXACT = 1e-9
 
 def load(name):
     """Return the network of that name."""
-    if name in ("M1", "M2"):
-        sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tests"))
-        from support import golden
+    if name not in ("M1", *_VARIANTS):
+        import zoo
 
-        return {"M1": golden.M1, "M2": golden.M2}[name]()
-    import zoo
+        return zoo.find(name)
+    sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tests"))
+    from support import golden
 
-    return zoo.find(name)
+    return golden.M1() if name == "M1" else _VARIANTS[name](golden.M2())
+
+
+def _large(network):
+    """Multiply the logits, until the cross-entropy is flat wherever the network is sure."""
+    return keras.Model(network.input, network.output * 1000.0, name="M2-large")
+
+
+def _rounded(network):
+    """Round the images to eight grey levels, through which no gradient passes."""
+    images = keras.Input(network.input.shape[1:])
+    return keras.Model(images, network(ops.round(images * 7.0) / 7.0), name="M2-rounded")
+
+
+_VARIANTS = {"M2": lambda network: network, "M2-large": _large, "M2-rounded": _rounded}
 
 
 def main(_):
