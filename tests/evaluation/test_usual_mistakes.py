@@ -166,9 +166,8 @@ def test_an_endpoint_of_rounded_probabilities_is_not_believed(form):
     assert {f.code for f in report.findings if f.severity == "error"} == {"probabilities"}
 
 
-@pytest.mark.parametrize(
-    "policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=half_precision)]
-)
+@half_precision
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("last", ["softmax", None])
 def test_half_precision(policy, last):
     dense = layers.Dense(20, activation=last, dtype=policy)

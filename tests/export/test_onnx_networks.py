@@ -72,10 +72,8 @@ def test_each_by_itself(kind, tmp_path):
 
 
 POLICIES = (
-    "mixed_float16",
-    pytest.param("mixed_bfloat16", marks=half_precision),
+    *(pytest.param(p, marks=half_precision) for p in ("mixed_float16", "mixed_bfloat16", "float16")),
     "float64",
-    "float16",
 )
 
 

@@ -7,5 +7,5 @@ import pytest
 
 half_precision = pytest.mark.skipif(
     keras.config.backend() == "tensorflow" and "ONEDNN_MAX_CPU_ISA" in os.environ,
-    reason="TensorFlow asks the CPU whether oneDNN multiplies bfloat16, and crashes where it may not",
+    reason="TensorFlow asks the CPU which half precisions oneDNN has, and crashes where it may not",
 )

@@ -36,9 +36,8 @@ def trained(weights=None):
     return trainer, {name: value[0] for name, value in logs.items()}, before
 
 
-@pytest.mark.parametrize(
-    "policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=half_precision)]
-)
+@half_precision
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_trains_as_float32_with_losses_in_full(policy):
     _, expected, weights = trained()
     keras.config.set_dtype_policy(policy)

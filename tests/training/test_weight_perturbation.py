@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from support.cpu import half_precision
 
 from sharedkeras import attacks, objectives, training
 from sharedkeras.layers import GaussianStochastic
@@ -96,7 +97,10 @@ def test_gamma_of_zero_is_no_perturbation(batch):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("policy", [None, "mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "policy",
+    [None, *(pytest.param(p, marks=half_precision) for p in ("mixed_bfloat16", "mixed_float16"))],
+)
 def test_weights_come_back_and_statistics_move_once(batch, policy):
     """At rate zero nothing is left of a large perturbation, but what one plain pass leaves."""
     objective = objectives.SharedInformation(attack=NO_ATTACK, lam=0.1)
