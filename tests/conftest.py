@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import importlib.metadata
 import os
 import pathlib
 import shutil
@@ -12,6 +13,9 @@ if os.environ.get("KERAS_BACKEND") == "jax":
     # The tests compile hundreds of graphs and run each a few times: what costs is LLVM's optimiser.
     # Flags that are given come last, so that they win.
     _cheap = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    # A flag that another version of XLA does not know would end the process.
+    if importlib.metadata.version("jaxlib").startswith("0.10."):
+        _cheap += " --xla_cpu_use_fusion_emitters=false"
     os.environ["XLA_FLAGS"] = f"{_cheap} {os.environ.get('XLA_FLAGS', '')}".strip()
     # Workers and the processes that tests start find what another has compiled already.
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -32,6 +36,7 @@ gc.freeze()
 _LONGEST = ("training/test_runs", "tests/apps/", "test_devices", "tests/export/")
 
 
+@pytest.hookimpl(tryfirst=True)  # Before slow tests are left out.
 def pytest_collection_modifyitems(config, items):
     """Put the longest files first, so that no worker ends late, and skip what needs TensorFlow."""
     items.sort(key=lambda item: not any(part in item.nodeid for part in _LONGEST))
@@ -41,6 +46,8 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if "tensorflow" in item.keywords:
             item.add_marker(mark)
+        if "slow_on_jax" in item.keywords:
+            item.add_marker("slow")
 
 
 @pytest.fixture(autouse=True)

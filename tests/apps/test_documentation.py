@@ -53,6 +53,7 @@ def test_judging_page_tells_every_finding():
     assert found <= told
 
 
+@pytest.mark.slow_on_jax
 def test_readme_example(capsys):
     source = blocks("README.md")[0]
     # The same lines with less of everything; on two cores the whole takes a minute.

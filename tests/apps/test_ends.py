@@ -283,6 +283,7 @@ def test_an_interrupted_application_goes_on(network, app, flags, number):
     assert len(list((network / number).glob("unfinished-*"))) == 1  # The user named it now.
 
 
+@pytest.mark.slow_on_jax
 def test_training_that_is_stopped_goes_on(network):
     flags = ["--objective=standard", "--epochs=2", "--batch_size=25", "--validation_size=9950"]
     flags += ["--validation_examples=5", "--eval_examples=0", "--noexport", "--run_dir=trained"]

@@ -31,6 +31,7 @@ def root(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow_on_jax
 def test_one_network_on_the_same_images_however_they_are_stored(root):
     flags = ["--network=n.keras", "--attacks=fgsm,pgd3,cw", "--epsilon=0.1"]
     sources = ("flat.npz", "column.npz", "folder")
@@ -59,6 +60,7 @@ def test_what_is_missing_is_said(root):
         assert code == 2 and words in said and "Traceback" not in said
 
 
+@pytest.mark.slow_on_jax
 def test_training_and_its_judgement(root):
     flags = ["--model=cnn", "--objective=standard", "--max_steps=1", "--batch_size=10", "--epsilon=0.1"]
     flags += ["--validation_size=0", "--attacks=pgd2", "--noexport", "--eval_examples=10"]

@@ -12,7 +12,7 @@ from sharedkeras.models import FrozenClassifier
 RATE = {"M1": 0.003, "M2": 0.01}
 
 
-@pytest.fixture(scope="module", params=["M1", "M2"])
+@pytest.fixture(scope="module", params=[pytest.param("M1", marks=pytest.mark.slow_on_jax), "M2"])
 def case(request, golden):
     name = request.param
     network = {"M1": M1, "M2": M2}[name]()

@@ -14,7 +14,7 @@ from sharedkeras.attacks.square.square import Square
 from sharedkeras.models import CallableClassifier, FrozenClassifier
 
 RADIUS = {"linf": 0.1, "l2": 0.6, "l1": 4.0}
-NORMS = ("linf", "l2", "l1")
+NORMS = ("linf", "l2", pytest.param("l1", marks=pytest.mark.slow_on_jax))
 
 
 def numpy(t):

@@ -25,7 +25,7 @@ ROWS = {
     "cnn": Row("cnn", (16, 16, 1)),
     "preact-resnet18": Row("preact-resnet18", (4, 4, 3)),
     "resnet18": Row("resnet18", (4, 4, 3)),
-    "resnet50": Row("resnet50", (4, 4, 3)),
+    "resnet50": Row("resnet50-w8", (4, 4, 3)),  # The same family, smaller.
     "vgg16": Row("vgg16", (32, 32, 3)),
     "resnet18-w<width>": Row("resnet18-w8", (4, 4, 3)),
     "wrn-34-10": Row("wrn-16-1", (4, 4, 3)),  # The same family, smaller.

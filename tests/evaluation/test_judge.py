@@ -266,6 +266,7 @@ def test_a_single_logit_of_a_callable_is_refused(data):
         evaluation.evaluate(lambda x: ops.convert_to_numpy(single(x)), x, 0 * y, attacks)
 
 
+@pytest.mark.slow_on_jax
 @half_precision
 def test_half_precision_logits(network, data):
     """The network of `network` with its last layer in bfloat16: what is attacked are its logits."""

@@ -99,7 +99,11 @@ def test_gamma_of_zero_is_no_perturbation(batch):
 
 @pytest.mark.parametrize(
     "policy",
-    [None, *(pytest.param(p, marks=half_precision) for p in ("mixed_bfloat16", "mixed_float16"))],
+    [
+        None,
+        pytest.param("mixed_bfloat16", marks=[half_precision, pytest.mark.slow]),
+        pytest.param("mixed_float16", marks=half_precision),
+    ],
 )
 def test_weights_come_back_and_statistics_move_once(batch, policy):
     """At rate zero nothing is left of a large perturbation, but what one plain pass leaves."""
