@@ -84,7 +84,7 @@ def test_evaluate_a_run(trained, tmp_path):
     assert json.loads((tmp_path / "report.json").read_text())["n"] == 10
 
 
-@pytest.mark.slow_on_jax
+@pytest.mark.slow
 def test_train_another_objective_with_options(tmp_path):
     said = run(
         "train",

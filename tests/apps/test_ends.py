@@ -283,7 +283,7 @@ def test_an_interrupted_application_goes_on(network, app, flags, number):
     assert len(list((network / number).glob("unfinished-*"))) == 1  # The user named it now.
 
 
-@pytest.mark.slow_on_jax
+@pytest.mark.slow
 def test_training_that_is_stopped_goes_on(network):
     flags = ["--objective=standard", "--epochs=2", "--batch_size=25", "--validation_size=9950"]
     flags += ["--validation_examples=5", "--eval_examples=0", "--noexport", "--run_dir=trained"]
@@ -314,6 +314,7 @@ def test_training_on_a_disk_that_is_full_goes_on(network):
     assert code == 0 and "1 of 2 epochs are done" in said
 
 
+@pytest.mark.slow
 def test_judging_on_a_disk_that_is_full_goes_on(network):
     few = [*FLAGS, "--attacks=square", "--eval_examples=600", "--run_dir=judged"]
     ((code, said),) = drive("evaluate", [[*few, "--import=full_judging"]], network)

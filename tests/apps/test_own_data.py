@@ -31,7 +31,7 @@ def root(tmp_path_factory):
     return root
 
 
-@pytest.mark.slow_on_jax
+@pytest.mark.slow
 def test_one_network_on_the_same_images_however_they_are_stored(root):
     flags = ["--network=n.keras", "--attacks=fgsm,pgd3,cw", "--epsilon=0.1"]
     sources = ("flat.npz", "column.npz", "folder")

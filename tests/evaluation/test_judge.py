@@ -84,6 +84,7 @@ def test_batch_size_does_not_matter(network, data, batch_size):
         assert np.array_equal(one.flags[name], other.flags[name])
 
 
+@pytest.mark.slow
 @pytest.mark.numeric
 def test_order_and_slices_do_not_matter(network, data):
     x, y = data
@@ -266,7 +267,7 @@ def test_a_single_logit_of_a_callable_is_refused(data):
         evaluation.evaluate(lambda x: ops.convert_to_numpy(single(x)), x, 0 * y, attacks)
 
 
-@pytest.mark.slow_on_jax
+@pytest.mark.slow
 @half_precision
 def test_half_precision_logits(network, data):
     """The network of `network` with its last layer in bfloat16: what is attacked are its logits."""

@@ -102,7 +102,7 @@ def stopped_and_resumed(recipe, run_dir):
     return training.fit(recipe, run_dir, verbose=0, resume=True, deterministic=True)
 
 
-@pytest.mark.slow_on_jax
+@pytest.mark.slow
 def test_stopped_after_an_epoch_and_resumed_ends_the_same(unbroken, tmp_path):
     resumed = stopped_and_resumed(TINY, tmp_path / "b")
     for a, b in zip(resumed.network.get_weights(), unbroken.network.get_weights(), strict=True):
@@ -136,7 +136,7 @@ def test_average_and_curriculum_survive_a_stop(tmp_path):
         assert np.abs(a - b).max() > 1e-6
 
 
-@pytest.mark.slow_on_jax
+@pytest.mark.slow
 def test_a_run_ends_when_robustness_no_longer_rises(tmp_path, monkeypatch):
     """Beside it: checkpoints as rare as asked for, and a share of the training images."""
     robust = iter([0.3, 0.5, 0.4, 0.5, 0.9, 0.9])
@@ -190,6 +190,7 @@ def test_an_end_and_a_share_are_checked(values):
         training.fit(TINY, "nowhere", checkpoint_seconds=-1)
 
 
+@pytest.mark.slow
 @half_precision
 def test_mixed_precision_leaves_a_float32_network(tmp_path):
     recipe = dataclasses.replace(

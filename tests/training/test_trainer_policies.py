@@ -38,7 +38,7 @@ def trained(weights=None):
 
 @half_precision
 @pytest.mark.parametrize(
-    "policy", [pytest.param("mixed_float16", marks=pytest.mark.slow_on_jax), "mixed_bfloat16"]
+    "policy", [pytest.param("mixed_float16", marks=pytest.mark.slow), "mixed_bfloat16"]
 )
 def test_mixed_precision_trains_as_float32_with_losses_in_full(policy):
     _, expected, weights = trained()

@@ -102,7 +102,7 @@ def test_gamma_of_zero_is_no_perturbation(batch):
     [
         None,
         pytest.param("mixed_bfloat16", marks=[half_precision, pytest.mark.slow]),
-        pytest.param("mixed_float16", marks=half_precision),
+        pytest.param("mixed_float16", marks=[half_precision, pytest.mark.slow]),
     ],
 )
 def test_weights_come_back_and_statistics_move_once(batch, policy):
