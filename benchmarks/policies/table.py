@@ -20,6 +20,8 @@ from absl import app, flags
 
 _FLOATX = ("float64", "float16")
 _POLICIES = ("float32", "mixed_float16", "mixed_bfloat16", *_FLOATX)
+_SCALE = 256.0
+"""Of the loss under mixed_float16."""
 _COLUMNS = ("train", "judge", "saved_model", "onnx")
 
 FLAGS = flags.FLAGS
@@ -124,10 +126,17 @@ def train(network, x, y):
 
     attack = attacks.PGD(epsilon=8 / 255, step_size=4 / 255, steps=2)
     trainer = training.RobustTrainer(network, objectives.SharedInformation(attack=attack, beta=0.1))
-    trainer.compile(optimizer=keras.optimizers.SGD(0.01))
+    optimizer = keras.optimizers.SGD(0.01)
+    if network.layers[-1].dtype_policy.name == "mixed_float16":
+        # Keras begins at a scale of 2**15, and skips updates until the gradients fit: both of these.
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=_SCALE)
+    trainer.compile(optimizer=optimizer)
     logs = trainer.fit(x, y, batch_size=32, epochs=2, shuffle=False, verbose=0).history
     if not np.isfinite(logs["loss"]).all():
         raise AssertionError(f"loss {logs['loss']}")
+    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    if scaled and float(optimizer.dynamic_scale) < _SCALE:
+        raise AssertionError(f"an update was skipped at a scale of {_SCALE}")
     return [*logs["ce_adv"], *logs["ce_clean"]]
 
 
