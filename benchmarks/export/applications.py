@@ -6,8 +6,8 @@
 Random weights; the statistics of BatchNormalization come from a pass over smooth images, like those
 judged, and noise, and the last layer is scaled so that logits differ between images. Labels are the
 network's own predictions. A row is right if clean accuracy is whole, both files give the network's
-logits to 1e-4 of the largest, and the network made of the ONNX file has the same logits, gradients and
-flags under APGD-CE.
+logits to 1e-4 of the largest, and the network made of the ONNX file has the same logits, gradients (but for
+kinks) and flags under APGD-CE.
 """
 
 import pathlib
@@ -137,7 +137,11 @@ def try_one(name, directory):
         parity.append(written.max_logit_difference / written.largest_logit)
     again = export.from_onnx(directory / f"{name}.onnx")
     back = relative(again.predict(x, verbose=0), logits)
-    slope = relative(gradient(again, x, y), gradient(network, x, y))
+    # Rounding decides on which side of its kink an activation lies: to move the images by one rounding
+    # changes the gradients that the network itself has of some images by 2 %, and of others by 1e-6.
+    # A wrong derivative shows in all of them, so that what counts is a quarter of the images.
+    pairs = zip(gradient(again, x, y), gradient(network, x, y), strict=True)
+    slope = float(np.quantile([relative(*pair) for pair in pairs], 0.25))
     same = int((judge(again, x, y, epsilon).robust_flags == report.robust_flags).sum())
     clean = round(report.clean * _COUNT)
     right = (
@@ -145,7 +149,7 @@ def try_one(name, directory):
         and deviation > 0.01
         and len(set(y)) > 1
         and max(*parity, back) <= _TOLERANCE
-        and slope <= 10 * _TOLERANCE
+        and slope <= _TOLERANCE
     )
     return (
         f"{network.count_params() / 1e6:.1f}",
