@@ -6,8 +6,8 @@
 Random weights; the statistics of BatchNormalization come from a pass over smooth images, like those
 judged, and noise, and the last layer is scaled so that logits differ between images. Labels are the
 network's own predictions. A row is right if clean accuracy is whole, both files give the network's
-logits to 1e-4 of the largest, and the network made of the ONNX file has the same logits, gradients (but for
-kinks) and flags under APGD-CE.
+logits to 1e-4 of the largest, and the network made of the ONNX file has the same logits, gradients (but
+for kinks) and flags under APGD-CE.
 """
 
 import pathlib
