@@ -1,8 +1,14 @@
 """Exact bounds on how many of a finite population have a property, from a sample of it."""
 
+import functools
+
 from scipy import stats
 
+# An evaluation asks again at every step, a simulation at every redraw.
+_kept = functools.lru_cache(maxsize=4096)
 
+
+@_kept
 def largest_count(population, sample, found, error):
     """Return the largest number of examples with the property that the sample does not exclude.
 
@@ -28,6 +34,7 @@ def largest_count(population, sample, found, error):
     return low
 
 
+@_kept
 def smallest_count(population, sample, found, error):
     """Return the smallest number of examples with the property that the sample does not exclude.
 
@@ -46,6 +53,7 @@ def smallest_count(population, sample, found, error):
     return low
 
 
+@_kept
 def least_sample(population, most, error):
     """Return the smallest sample that, without a find, excludes more than `most` in the population.
 

@@ -164,7 +164,7 @@ def _draws(seed, index):
     return _drawn(seed, np.ascontiguousarray(index, "int32").tobytes())
 
 
-@functools.lru_cache(maxsize=4)  # Asked for at every step of one evaluation.
+@functools.lru_cache(maxsize=2048)  # Each step asks again, a simulation for a thousand seeds.
 def _drawn(seed, index):
     key = random.key(seed, "audit")
     numbers = ops.convert_to_tensor(np.frombuffer(index, "int32"))
