@@ -1,10 +1,10 @@
 """Measures how the shared-information objective starts on a residual network, and where it ends.
 
 A thin ResNet-18 is trained on some thousand CIFAR-10 images for a few epochs with one attack step an
-update, once for each setting and seed: starting scale of the stochastic layer, weights of the terms;
-`standard`, `gat` and `trades` beside them. A row holds the losses of the first ten
-updates, natural and PGD-10 accuracy on held-out images, and the seconds. Finished rows are kept, so that
-the same command goes on where it was stopped.
+update, once for each setting and seed: starting scale of the stochastic layer, weights of the terms, the
+ramp of beta, warm-ups; `standard`, `gat` and `trades` beside them. A row holds the losses of the first
+ten updates, natural and PGD-10 accuracy on held-out images, how much the latents can tell of the images,
+and the seconds. Finished rows are kept, so that the same command goes on where it was stopped.
 
     python -m benchmarks.training.stability --output=benchmarks/results/stability.json
 """
@@ -23,6 +23,8 @@ from sharedkeras.evaluation import evaluate
 from sharedkeras.files import read_json, write_atomically
 from sharedkeras.recipes.recipe import Recipe
 from sharedkeras.training import callbacks
+from sharedkeras.training.collapse import WatchLatent
+from sharedkeras.training.divergence import WatchLoss
 from sharedkeras.training.run import prepare
 
 flags.DEFINE_string("output", None, "File of the rows, JSON; a table goes beside it.", required=True)
@@ -38,6 +40,7 @@ FLAGS = flags.FLAGS
 EPSILON = 8 / 255
 JUDGE = PGD(epsilon=EPSILON, step_size=2 / 255, steps=10)
 _FIRST = 10  # Updates whose losses are kept.
+_WATCHED = 256  # Images whose latents are compared.
 
 
 def _shared(shift=None, **options):
@@ -66,7 +69,17 @@ SETTINGS = {
     "shared, beta 0.1, alpha 1": _shared(beta=0.1, alpha=1.0),
     "shared, beta 0.1, lambda 0": _shared(beta=0.1, lam=0.0),
     "shared, beta 0.1, lambda 0.1": _shared(beta=0.1, lam=0.1),
+    "shared, beta 0.1, no ramp": _shared(beta=0.1),
+    **{
+        f"shared, beta 0.1, cosine, warm-up {epochs}": {
+            **_shared(beta=0.1),
+            "schedule": "cosine",
+            "schedule_options": {"warmup": epochs},
+        }
+        for epochs in (0, 0.2, 1.0)
+    },
 }
+_WITHOUT_RAMP = {"shared, beta 0.1, no ramp"}
 
 
 class First(keras.callbacks.Callback):
@@ -109,11 +122,15 @@ def run(setting, seed, train, held_out):
     x, y = train.x[: FLAGS.images], train.y[: FLAGS.images]
     batches = data.Batches(x, y, recipe_.batch_size, seed=seed, drop_remainder=True)
     trainer = prepare(recipe_, steps_per_epoch=len(batches))
-    first = First()
+    if setting in _WITHOUT_RAMP:
+        constant = dataclasses.replace(trainer.objective, **recipe_.objective_options)
+        trainer.objective = constant
+    first, told = First(), []
+    watch = WatchLatent(x[:_WATCHED], trainer.objective.taps, lambda *finding: told.append(finding))
     history = trainer.fit(
         batches,
         epochs=recipe_.epochs,
-        callbacks=[callbacks.EpochState(batches), first],
+        callbacks=[callbacks.EpochState(batches), first, watch, WatchLoss(lambda *f: told.append(f))],
         shuffle=False,
         verbose=0,
     ).history
@@ -128,6 +145,7 @@ def run(setting, seed, train, held_out):
         "pgd10": report.robust,
         "first_losses": first.losses,
         "terms": history,
+        "findings": told,
         "seconds": seconds,
         "recipe": dataclasses.asdict(recipe_),
         "backend": backend.version(),
@@ -136,7 +154,8 @@ def run(setting, seed, train, held_out):
 
 def table(rows):
     """Return the rows as a Markdown table."""
-    head = ("setting", "seed", "first loss", "largest of ten", "natural %", "PGD-10 %", "SKL", "seconds")
+    head = ("setting", "seed", "first loss", "largest of ten", "natural %", "PGD-10 %", "SKL")
+    head += ("nats", "told", "seconds")
     lines = [head, ("---",) * len(head)]
     for row in rows:
         divergence = row["terms"].get("skl")
@@ -149,6 +168,8 @@ def table(rows):
                 f"{100 * row['natural']:.1f}",
                 f"{100 * row['pgd10']:.1f}",
                 f"{divergence[-1]:.2f}" if divergence else "",
+                f"{row['terms']['latent_nats'][-1]:.2f}" if divergence else "",
+                ", ".join(code for code, _ in row["findings"]),
                 f"{row['seconds']:.0f}",
             )
         )

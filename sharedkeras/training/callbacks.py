@@ -229,8 +229,10 @@ class Keeper(keras.callbacks.Callback):
         row = {"epoch": epoch, **{k: float(v) for k, v in (logs or {}).items()}}
         row["learning_rate"] = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row["seconds"] = time.perf_counter() - self._began
+        done = len(self.history.get("epoch", []))
         for name, value in row.items():
-            self.history.setdefault(name, []).append(value)
+            # What an earlier version did not log is not known of the epochs before.
+            self.history.setdefault(name, [math.nan] * done).append(value)
         check_finite(self.model, int(ops.convert_to_numpy(self.model.update.value)))
         if not self.writes:
             return

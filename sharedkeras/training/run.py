@@ -29,8 +29,9 @@ from sharedkeras.losses import cross_entropy
 from sharedkeras.models import FrozenClassifier
 from sharedkeras.models.classifiers.gradients import input_gradient
 from sharedkeras.training import callbacks, checkpoint
+from sharedkeras.training.collapse import WatchLatent
 from sharedkeras.training.distribution import data_parallel
-from sharedkeras.training.divergence import StopWhenDiverged
+from sharedkeras.training.divergence import StopWhenDiverged, WatchLoss
 from sharedkeras.training.stopping import StopWhenAsked
 from sharedkeras.training.trainer import RobustTrainer
 from sharedkeras.version import __version__
@@ -38,6 +39,7 @@ from sharedkeras.version import __version__
 _FORMAT = "sharedkeras-run/1"
 _MOMENTUM = 0.9
 _PROBE = 16  # Images timed to estimate a run's length, and looked at for divergence.
+_WATCHED = 256  # Images whose latents are compared.
 
 
 class Run(NamedTuple):
@@ -48,12 +50,16 @@ class Run(NamedTuple):
         run_dir: directory of its files.
         history: dict of lists, one entry an epoch.
         updates: int, updates made in all.
+        findings: tuple of `(code, message)`, what was told of the training: "loss-leaps", where an
+            update of the first epoch had three times the first one's loss, "latent-collapse", where the
+            stochastic layer no longer told of the images.
     """
 
     network: keras.Model
     run_dir: pathlib.Path
     history: dict
     updates: int
+    findings: tuple = ()
 
 
 def open_run(run_dir, recipe, *, resume):
@@ -347,7 +353,17 @@ def _fit(
     if announce is not None:
         announce(trainer, train, start)
     keeper = callbacks.Keeper(run_dir, history, identity, checkpoint_seconds, writes=first)
+    findings = []
+
+    def tell(code, message):
+        findings.append((code, message))
+        if verbose:
+            print(f"\nwarning {code}: {message}", flush=True)
+
     before = [StopWhenDiverged(train.x[:_PROBE]), callbacks.EpochState(batches)]
+    before.append(WatchLatent(train.x[:_WATCHED], trainer.objective.taps, tell))
+    if not _updates(trainer):
+        before.append(WatchLoss(tell))
     if trainer.average is not None:
         before.append(callbacks.SettleAverage(batches))
     if held_out is not None and recipe.validation_examples:
@@ -398,7 +414,7 @@ def _fit(
         save_network(trainer.plain, run_dir / "last.keras")
         if not (run_dir / "best.keras").exists():
             save_network(trainer.plain, run_dir / "best.keras")
-    return Run(trainer.network, run_dir, keeper.history, updates)
+    return Run(trainer.network, run_dir, keeper.history, updates, tuple(findings))
 
 
 def _updates(trainer):
