@@ -18,7 +18,7 @@ class Verdicts(NamedTuple):
 
     Attributes:
         broken_at: `(n,)` ints: 0 misclassified from the outset, 1 to 5 broken by the attack of that
-            place in `apgd-ce, apgd-t-3, apgd-t, fab-t, square`, 6 by none.
+            place in `apgd-ce, apgd-t-3, apgd-t-rest, fab-t, square`, 6 by none.
         margin: `(n, 2)` floats, where the two attacks of the screen end on it.
         passes: `(n, 5)` floats, forward passes that each attack spends on it, were it run.
     """
@@ -63,10 +63,9 @@ def replay(verdicts, seed, question):
             broken, margin, passes = known.setdefault(
                 name, (np.zeros(n, bool), np.full(n, np.nan), np.full(n, np.nan))
             )
-            rows = outcome.index[standing[outcome.index]]
-            # An attack of few targets that is not run leaves its examples to the one of all targets.
+            rows = outcome.index[standing[outcome.index] & ~np.isfinite(margin[outcome.index])]
             fallen = verdicts.broken_at[rows] <= at + 1
-            margin[rows] = verdicts.margin[rows, at] if at < 2 else 0.0
+            margin[rows] = verdicts.margin[rows, at] if at < len(SCREEN) else 0.0
             passes[rows] = verdicts.passes[rows, at]
             broken[rows[fallen]] = True
             standing[rows[fallen]] = False

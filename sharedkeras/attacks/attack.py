@@ -170,6 +170,13 @@ class Attack:
         """Return the attacks each of whose successes is one of this attack too, with the same draws."""
         return ()
 
+    def divisions(self):
+        """Return tuples of attacks that together make just the runs of this one, with the same draws.
+
+        What withstands all attacks of a tuple withstands this one.
+        """
+        return ()
+
     @property
     def gradient_loss(self):
         """The loss whose gradient leads the attack: "ce", "margin" or "dlr"; None without gradients.

@@ -10,6 +10,7 @@ import pytest
 
 from sharedkeras import evaluation
 from sharedkeras.attacks import APGD, FAB, Square
+from sharedkeras.evaluation.judging import judge
 from sharedkeras.evaluation.suites import ensemble as versions
 from sharedkeras.models import FrozenClassifier
 
@@ -234,7 +235,41 @@ def test_random_networks_are_refused(problem):
         evaluation.autoattack(network, x, y, **ASKED)
 
 
-def test_screen_is_a_part_of_standard():
-    full = sys.modules[versions.__name__].ensemble("estimate", norm="l2", epsilon=0.5)
-    assert full["apgd-t-3"] in full["apgd-t"].implied_by()
-    assert dataclasses.replace(full["apgd-t-3"], targets=4) == full["apgd-t"]
+def test_screen_and_rest_are_standard():
+    full, standard = (
+        sys.modules[versions.__name__].ensemble(version, norm="l2", epsilon=0.5)
+        for version in ("estimate", "standard")
+    )
+    assert (full["apgd-t-3"], full["apgd-t-rest"]) in standard["apgd-t"].divisions()
+    assert set(standard["apgd-t"].divisions()[2]) <= set(standard["apgd-t"].implied_by())
+    same = ("apgd-ce", "fab-t", "square")
+    assert [full[name] for name in same] == [standard[name] for name in same]
+
+
+TARGETED = APGD(loss="dlr-targeted", epsilon=0.07, steps=3, targets=5)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_targets_in_two_parts_give_the_verdicts_of_one_attack(problem, tmp_path, monkeypatch, count):
+    parts = TARGETED.divisions()[count - 1]
+    assert [(part.targets, part.skip) for part in parts] == [(count, 0), (5, count)]
+    custom = {"version": "custom", "resume_from": tmp_path / "kept"}
+    divided = _judge(problem, attacks=dict(zip("ab", parts, strict=True)), **custom)
+    whole = _judge(problem, version="custom", attacks={"whole": TARGETED})
+    np.testing.assert_array_equal(divided.flags["b"], whole.flags["whole"])
+    # With one target in front each part breaks somebody, and somebody is left.
+    clean, one, both = (sum(flags) for flags in divided.flags.values())
+    assert clean > one >= both > 0
+    assert count > 1 or one > both
+    # Nothing is attacked again where both parts are kept.
+    monkeypatch.setattr(judge, "attack_batch", None)
+    again = _judge(problem, attacks={"whole": TARGETED}, **custom)
+    np.testing.assert_array_equal(again.flags["whole"], whole.flags["whole"])
+
+
+def test_one_part_alone_vouches_for_nobody(problem, tmp_path):
+    custom = {"version": "custom", "resume_from": tmp_path / "kept"}
+    _judge(problem, attacks={"a": TARGETED.divisions()[0][0]}, **custom)
+    whole = _judge(problem, version="custom", attacks={"whole": TARGETED})
+    again = _judge(problem, attacks={"whole": TARGETED}, **custom)
+    np.testing.assert_array_equal(again.flags["whole"], whole.flags["whole"])

@@ -61,6 +61,30 @@ def test_cost_where_nobody_falls(n, precision, most):
     assert estimate.cost <= most
 
 
+def test_screen_follows_those_that_fall_to_it():
+    verdicts = _verdicts(1000, robust=0.5)
+    nearest = np.argsort(np.where(verdicts.broken_at > 1, verdicts.margin[:, 0], np.inf))
+    verdicts.broken_at[nearest[200:320:10]] = 2  # Until 0.62 of 500 whom APGD-CE leaves.
+    question = Question(precision=0.01, confidence=0.95)
+    found = [replay(verdicts, seed, question) for seed in range(20)]
+    # Screened are 0.5, 0.6, 0.7, and the last tenth is empty at 0.8.
+    assert {e.survivors for e in found} == {488}
+    assert {(e.broken_in_census, e.broken_in_audit) for e in found} == {(0, 0)}
+    assert all(e.value == e.high == verdicts.robust for e in found)
+
+
+def test_whom_the_screen_does_not_reach_the_audit_finds():
+    verdicts = _verdicts(1000, robust=0.5)
+    nearest = np.argsort(np.where(verdicts.broken_at > 1, verdicts.margin[:, 0], np.inf))
+    verdicts.broken_at[nearest[300:500:10]] = 2  # 20 of them, none of the nearer half.
+    question = Question(precision=0.02, confidence=0.95)
+    found = [replay(verdicts, seed, question) for seed in range(40)]
+    assert {e.survivors for e in found} == {500}
+    assert max(e.broken_in_audit for e in found) > 2
+    held = [e.low - 1e-9 <= verdicts.robust <= e.high + 1e-9 for e in found]
+    assert sum(held) >= 34  # A coin of 0.95 gives fewer once in a thousand tries.
+
+
 def test_census_follows_those_that_fall_near_the_boundary():
     verdicts = _verdicts(2000, robust=0.9, late=60, among=0.1)
     estimate = replay(verdicts, 0, Question(precision=0.01, confidence=0.95))

@@ -87,6 +87,8 @@ class APGD(Attack):
         restarts: int, at least 1, random starts; each sees only the examples still unbroken.
         targets: int, at least 1, target classes of "dlr-targeted"; at most the number of wrong classes
             are used.
+        skip: int in [0, targets), how many of the first target classes of "dlr-targeted" are left out,
+            because another attack has tried them; at least one is tried.
         rho: float in (0, 1), the share of a window's iterations that must raise the loss.
         eot_samples: int, draws of a randomised network for each gradient; loss and logits are averaged
             over the same draws. (The official code takes both from the last draw.)
@@ -104,6 +106,7 @@ class APGD(Attack):
     loss: str | Callable = "ce"
     restarts: int = 1
     targets: int = 9
+    skip: int = 0
     rho: float = 0.75
     eot_samples: int = 1
 
@@ -125,18 +128,40 @@ class APGD(Attack):
             targets=self.targets,
             eot_samples=self.eot_samples,
         )
+        if not (isinstance(self.skip, int) and 0 <= self.skip < self.targets):
+            raise ValueError(
+                f"`skip` must be an int from 0 to below `targets`, {self.targets}. "
+                f"Received: skip={self.skip!r}"
+            )
 
     def most_queries(self, num_classes):
         """Return the gradients of all runs of an example that withstands them."""
-        targets = min(self.targets, num_classes - 1) if self.loss == "dlr-targeted" else 1
+        targets = len(self._ranks(num_classes - 1)) if self.loss == "dlr-targeted" else 1
         phases = len(_MOVES[self.norm].phases(self.steps))
         return targets * self.restarts * self.eot_samples * (self.steps + phases)
 
     def implied_by(self):
-        """Return the same attack with fewer targets: its runs are the first of this attack's."""
+        """Return the same attack with fewer targets: its runs are among this attack's."""
         if self.loss != "dlr-targeted":
             return ()
-        return tuple(dataclasses.replace(self, targets=count) for count in range(1, self.targets))
+        fewer = [{"targets": count} for count in range(self.skip + 1, self.targets)]
+        fewer += [{"skip": count} for count in range(self.skip + 1, self.targets)]
+        return tuple(dataclasses.replace(self, **change) for change in fewer)
+
+    def divisions(self):
+        """Return the pairs of attacks on the first and on the other targets."""
+        if self.loss != "dlr-targeted":
+            return ()
+        counts = range(self.skip + 1, self.targets)
+        return tuple(
+            (dataclasses.replace(self, targets=count), dataclasses.replace(self, skip=count))
+            for count in counts
+        )
+
+    def _ranks(self, wrong):
+        """Return which of the wrong classes are targets, counted from the likeliest."""
+        count = min(self.targets, wrong)
+        return range(min(self.skip, count - 1), count)
 
     def craft(self, task):
         """Climb from each start and towards each target, and judge what is kept of it."""
@@ -149,7 +174,7 @@ class APGD(Attack):
         attempts = Attempts(climber, x, task.epsilon, self.steps, task.max_rows, early_stop, record)
         key = random.key(task.seed, f"apgd-{'custom' if callable(self.loss) else self.loss}")
         runs = []
-        for rank in range(1 if targets is None else targets.shape[1]):
+        for rank in (0,) if targets is None else self._ranks(targets.shape[1]):
             given = (y,) if targets is None else (y, targets[:, rank])
             for restart in range(self.restarts if task.start is None else 1):
                 runs.append((given, functools.partial(self._start, task, key, (rank, restart))))

@@ -97,13 +97,19 @@ def decide(evidence, question):
     if first not in evidence.broken:
         return Step((first,), evidence.index[evidence.clean])
     standing = evidence.clean & ~evidence.broken[first]
-    screened, fallen = _seen(evidence, second), _broken(evidence, second)
-    rows = _by_margin(evidence, standing, SCREEN[:1])
-    count, settled = _extent(rows, _SCREEN, screened, fallen)
+    margins = evidence.margin[first]
+    rows = _by_margin(evidence, standing, margins)
+    tried, fallen = _seen(evidence, second), _broken(evidence, second)
+    count, settled = _extent(rows, _SCREEN, tried, fallen)
     if not settled:
-        return _step(evidence, (second,), rows[:count], screened)
-    survivors = _by_margin(evidence, standing & ~fallen, SCREEN)
-    judged, broken = _seen(evidence, REST[0]), _broken(evidence, *REST)
+        return _step(evidence, (second,), rows[:count], tried)
+    # Who is audited is tried by the second attack too, and must not change places by that.
+    screened = np.zeros_like(standing)
+    screened[rows[:count]] = True
+    if screened.any():
+        margins = np.where(screened, np.fmin(margins, evidence.margin[second]), margins)
+    survivors = _by_margin(evidence, standing & ~(screened & fallen), margins)
+    judged, broken = fallen | _seen(evidence, REST[0]), _broken(evidence, second, *REST)
     census, settled = _extent(survivors, _CENSUS, judged, broken)
     others = survivors[census:]
     others = others[np.argsort(_draws(evidence.seed, evidence.index)[others], kind="stable")]
@@ -111,12 +117,12 @@ def decide(evidence, question):
     looks = _looks(len(others), n, question)
     if not settled:
         rows = np.concatenate([survivors[:census], others[: looks[0]]])
-        return _step(evidence, REST, rows, judged)
+        return _step(evidence, (second, *REST), rows, judged)
     for number, size in enumerate(looks):
         audited = others[:size]
         wanted = np.concatenate([survivors[:census], audited])
         if not judged[wanted].all():
-            return _step(evidence, REST, wanted, judged)
+            return _step(evidence, (second, *REST), wanted, judged)
         counts = _Counts(len(survivors), census, size, broken[survivors[:census]], broken[audited])
         estimate = _estimate(evidence, counts, number, question, judged)
         if size == len(others) or round(n * (estimate.high - estimate.low)) <= _widest(n, question):
@@ -166,12 +172,10 @@ def _broken(evidence, *names):
     return np.logical_or.reduce([np.zeros_like(evidence.clean), *found])
 
 
-def _by_margin(evidence, standing, names):
+def _by_margin(evidence, standing, margins):
     """Return the rows of standing examples, the nearest to the boundary first, ties by number."""
-    margins = [evidence.margin[name] for name in names if name in evidence.margin]
-    smallest = np.fmin.reduce(margins)
     rows = np.flatnonzero(standing)
-    return rows[np.lexsort((evidence.index[rows], smallest[rows]))]
+    return rows[np.lexsort((evidence.index[rows], margins[rows]))]
 
 
 def _draws(seed, index):
@@ -221,6 +225,7 @@ def _widest(n, question):
 
 
 def _step(evidence, attacks, rows, seen):
+    # An attack of a step is run on those of its examples that it has not seen.
     return Step(attacks, np.sort(evidence.index[rows[~seen[rows]]]))
 
 
@@ -254,14 +259,9 @@ def _cost(evidence, judged):
     What `standard` would spend on an example that was not judged in full is taken to be what the
     others cost that withstood everything.
     """
-    first, second = SCREEN
+    first, *others = SCREEN + REST
     spent = {name: np.nan_to_num(passes) for name, passes in evidence.passes.items()}
-    alone = evidence.clean & ~evidence.broken[first]
-    # Broken on the first three targets, an example would have cost `standard` as much.
-    whole = sum((spent[name] for name in REST if name in spent), np.zeros(len(evidence.index)))
-    typical = np.max(whole[judged], initial=0.0)
-    fallen = _broken(evidence, second)
-    screen = spent.get(second, np.zeros_like(whole))
-    rest = np.where(fallen, screen, np.where(judged, whole, typical))
-    standard = np.sum(spent[first]) + np.sum(rest[alone])
+    whole = sum((spent[name] for name in others if name in spent), np.zeros(len(evidence.index)))
+    rest = np.where(judged, whole, np.max(whole[judged], initial=0.0))
+    standard = np.sum(spent[first]) + np.sum(rest[evidence.clean & ~evidence.broken[first]])
     return float(sum(map(np.sum, spent.values())) / standard) if standard else 1.0

@@ -24,13 +24,15 @@ class EstimateSchedule:
         for step in self._decided(tally) if self._steps is None else self._steps:
             rows = np.flatnonzero(np.isin(tally.examples.index, step.index))
             for at, name in enumerate(step.attacks):
-                seen = rows[tally.standing[rows]]
-                later = dict.fromkeys(step.attacks[at + 1 :], len(seen))
+                new = tally.standing[rows]
+                if tally.has_begun(name):
+                    new &= ~np.isfinite(tally.margins[name][rows])
+                later = dict.fromkeys(step.attacks[at + 1 :], int(np.sum(tally.standing[rows])))
                 if self._steps is None:
                     later |= likely(
                         name, int(np.sum(tally.standing)), len(tally.standing), self._question
                     )
-                yield name, seen, later
+                yield name, rows[new], later
 
     def _decided(self, tally):
         while True:

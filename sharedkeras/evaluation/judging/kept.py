@@ -39,8 +39,11 @@ def kept(journal, key, classifier, attack, examples, batch_size):
         `(rows, done)`: rows of `examples`, and what `attack_batch` returns of them. `done` has the
         entry `probed` where gradients were looked at. None if nothing is kept.
     """
-    entries = None if key is None or not len(examples.index) else journal.read(key, examples.index)
-    found = _implied(journal, attack, examples) | _by_example(entries or [], examples)
+    if not len(examples.index):
+        return None
+    own = [] if key is None else journal.read(key, examples.index) or []
+    composed, looked = _composed(journal, attack, examples)
+    found = composed | _implied(journal, attack, examples) | _by_example(own, examples)
     if not found:
         return None
     rows = np.array(sorted(found))
@@ -61,7 +64,7 @@ def kept(journal, key, classifier, attack, examples, batch_size):
         "predicted": predicted[sound],
         "seconds": np.float64(sum(seconds)),
     }
-    for entry in entries or ():
+    for entry in (*looked, *own):
         done |= {name: entry[name] for name in ("probed", "end", "checkpoints") if name in entry}
     return rows[stays], done
 
@@ -77,11 +80,29 @@ def _verified(classifier, attack, examples, adv, batch_size):
 def _implied(journal, attack, examples):
     """Return the successes of attacks whose successes are this one's too, as `_by_example` does."""
     found = {}
-    for other in attack.implied_by() if len(examples.index) else ():
-        entries = journal.read(attack_key(other), examples.index)
-        kept_of_it = _by_example(entries or [], examples)
+    for other in attack.implied_by():
+        kept_of_it = _by_example(journal.read(attack_key(other), examples.index) or [], examples)
         found |= {row: kept for row, kept in kept_of_it.items() if kept[0] is not None}
     return found
+
+
+def _composed(journal, attack, examples):
+    """Return who withstood attacks that together are this one, and what was seen of its gradients.
+
+    Returns:
+        `(found, entries)`: what `_by_example` returns, and the entries of the first of these attacks.
+    """
+    found, looked = {}, []
+    for parts in attack.divisions():
+        entries = [journal.read(attack_key(part), examples.index) or [] for part in parts]
+        kept_of_each = [_by_example(of_part, examples) for of_part in entries]
+        both = set.intersection(*map(set, kept_of_each))
+        for row in both:
+            images, margins, passes, seconds = zip(*(k[row] for k in kept_of_each), strict=True)
+            if all(image is None for image in images):
+                found[row] = (None, min(margins), sum(passes), sum(seconds))
+        looked += entries[0] if both else []
+    return found, looked
 
 
 def _by_example(entries, examples):
