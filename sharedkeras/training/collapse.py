@@ -62,7 +62,7 @@ def most_information(mean, scale):
 
     No variable of a given variance has a larger entropy than a Gaussian, so that
 
-        I(x; z) <= 1/2 sum_d log(Var_x mean_d + E_x scale_d^2) - E_x log scale_d^2
+        I(x; z) <= 1/2 sum_d (log(Var_x mean_d + E_x scale_d^2) - E_x log scale_d^2)
 
     Args:
         mean: `(n, d)` tensor, of n images.

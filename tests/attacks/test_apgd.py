@@ -157,6 +157,32 @@ def test_restarts_only_add(classifier, batch):
     assert numpy(many.queries).max() <= 4 * 6
 
 
+def test_targets_that_are_left_out_are_the_first(classifier, batch):
+    x, y = batch
+    first, others, all_ = (
+        numpy(
+            APGD(loss="dlr-targeted", steps=3, epsilon=0.02, **targets)
+            .run(classifier, x, y, seed=0)
+            .success
+        )
+        for targets in ({"targets": 2}, {"targets": 4, "skip": 2}, {"targets": 4})
+    )
+    np.testing.assert_array_equal(first | others, all_)
+    assert not np.array_equal(others, all_)
+
+
+def test_at_least_one_target_is_tried(classifier, batch):
+    x, y = batch  # Of five classes four are wrong.
+    kept, last = (
+        APGD(loss="dlr-targeted", steps=3, epsilon=0.02, targets=9, skip=skip) for skip in (8, 3)
+    )
+    assert (
+        kept.most_queries(5) == last.most_queries(5) < APGD(loss="dlr-targeted", steps=3).most_queries(5)
+    )
+    found = [attack.run(classifier, x, y, seed=0).adversarial for attack in (kept, last)]
+    np.testing.assert_array_equal(*map(numpy, found))
+
+
 def test_more_targets_only_add(classifier, batch):
     x, y = batch
     found = [
@@ -319,6 +345,9 @@ def test_sparse_phases():
         ({"steps": 2.5}, "steps"),
         ({"restarts": 0}, "restarts"),
         ({"targets": 0}, "targets"),
+        ({"targets": 3, "skip": 3}, "skip"),
+        ({"skip": -1}, "skip"),
+        ({"skip": 1.0}, "skip"),
         ({"rho": 1.0}, "rho"),
         ({"rho": -0.5}, "rho"),
         ({"eot_samples": 0}, "eot_samples"),

@@ -53,6 +53,7 @@ def test_files_of_a_run(unbroken):
         "ce_clean",
         "skl",
         "hsic",
+        "latent_nats",
         "val_natural",
         "val_robust",
         "learning_rate",

@@ -138,6 +138,7 @@ def test_a_network_without_a_stochastic_layer_logs_none():
     assert logs == {}
 
 
+@pytest.mark.slow
 def test_a_run_of_a_version_that_logged_less_goes_on(tmp_path, monkeypatch):
     with monkeypatch.context() as older:
         older.setattr("sharedkeras.training.run.WatchLatent.on_epoch_end", lambda *_, **__: None)
