@@ -86,6 +86,7 @@ def test_scales_that_differ_tell_of_the_image_too():
     assert most_information(np.zeros((2, 1)), scale) == pytest.approx(mixed)
 
 
+@pytest.mark.slow
 def test_a_run_logs_the_information_and_names_a_collapse(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(collapse, "_YOUNG", 4)  # The end of the second epoch.
     # A penalty a million times the rest: the means are driven together, whatever the image.
