@@ -33,6 +33,13 @@ import keras
 import numpy as np
 import pytest
 
+if keras.config.backend() == "tensorflow" and "SHAREDKERAS_TEST_GRAPPLER" not in os.environ:
+    import tensorflow as tf
+
+    # Likewise TensorFlow's graph optimiser. The applications that tests start run with it, and with the
+    # variable set all do.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
 # What the imports made lives as long as the process: no collection need look at it again.
 gc.collect()
 gc.freeze()

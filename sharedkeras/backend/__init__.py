@@ -6,6 +6,7 @@ Every backend module offers the same names:
 - `TrainStep`: the mixin that calls `craft` before Keras's own train step and `after_update` after it,
   and takes the gradient at the weights that `perturbed` returns.
 - `compile(fn)`: `fn` as a compiled graph.
+- `traced_once(fn)`: an elementwise `fn` as a graph that other graphs call.
 - `repeat(steps, body, carry)`: a loop inside a traced function.
 - `MERGES_PASSES`: whether a compiler computes elementwise operations together.
 - `COMPILED_LOOPS`: whether a loop inside a compiled function is as fast as its body.
@@ -45,6 +46,7 @@ if _NAME == "tensorflow":
         put,
         repeat,
         share_of_replica,
+        traced_once,
         value_and_grad,
         version,
     )
@@ -68,6 +70,7 @@ elif _NAME == "jax":
         put,
         repeat,
         share_of_replica,
+        traced_once,
         value_and_grad,
         version,
     )
@@ -91,6 +94,7 @@ elif _NAME == "torch":
         put,
         repeat,
         share_of_replica,
+        traced_once,
         value_and_grad,
         version,
     )
@@ -119,6 +123,7 @@ __all__ = [
     "put",
     "repeat",
     "share_of_replica",
+    "traced_once",
     "value_and_grad",
     "version",
 ]

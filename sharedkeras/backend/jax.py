@@ -64,6 +64,11 @@ def compile(fn):
     return jax.jit(fn)
 
 
+def traced_once(fn):
+    """Return an elementwise `fn` of tensors as a graph that others call, traced once for its shapes."""
+    return jax.jit(fn)
+
+
 def is_tracing(x=None):
     """Tell whether `x` belongs to a graph that is being traced."""
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree_util.tree_leaves(x))

@@ -95,6 +95,32 @@ def compile(fn):
     return tf.function(functools.partial(fn), autograph=False)
 
 
+def traced_once(fn):
+    """Return an elementwise `fn` of tensors as a graph that other graphs call.
+
+    Python takes a millisecond for some ten operations of a graph. One that is made of many and used in
+    nearly every graph is traced for the first of them only, for tensors of any shape.
+
+    Args:
+        fn: pure function of tensors whose results all have the shape to which these broadcast.
+
+    Returns:
+        A function of the same tensors.
+    """
+    graphs = {}
+
+    def call(*tensors):
+        types = tuple(tensor.dtype for tensor in tensors)
+        if types not in graphs:
+            signature = [tf.TensorSpec(None, dtype) for dtype in types]
+            graphs[types] = tf.function(fn, autograph=False, input_signature=signature)
+        # The graph knows no shape.
+        shape = functools.reduce(tf.broadcast_static_shape, (tensor.shape for tensor in tensors))
+        return tf.nest.map_structure(lambda t: tf.ensure_shape(t, shape), graphs[types](*tensors))
+
+    return call
+
+
 def is_tracing(x=None):
     """Tell whether a graph is being traced at the moment."""
     return tf.inside_function()

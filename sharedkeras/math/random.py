@@ -44,8 +44,13 @@ def threefry(key, counter):
 
     Reference: J. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011.
     """
-    schedule = (key[0], key[1], ops.bitwise_xor(ops.bitwise_xor(key[0], key[1]), _word(_PARITY)))
-    x0, x1 = counter[0] + schedule[0], counter[1] + schedule[1]
+    return _cipher(key[0], key[1], counter[0], counter[1])
+
+
+@backend.traced_once
+def _cipher(key0, key1, x0, x1):
+    schedule = (key0, key1, ops.bitwise_xor(ops.bitwise_xor(key0, key1), _word(_PARITY)))
+    x0, x1 = x0 + schedule[0], x1 + schedule[1]
     for group in range(5):
         for rotation in _ROTATIONS[group % 2]:
             x0 = x0 + x1
