@@ -90,9 +90,18 @@ def value_and_grad(fn, x):
 
 def compile(fn):
     """Return `fn` as a graph, traced once for each combination of shapes."""
-    # The partial hides the code object by which TensorFlow counts retracing: closures made of the same
-    # lines are different functions, and its warning about them would be false.
-    return tf.function(functools.partial(fn), autograph=False)
+    graphs = {}
+
+    def call(*args):
+        # A `tf.function` for each: of one that meets many batch sizes TensorFlow would warn that it is
+        # traced too often. The partial hides the code object by which it counts, so that closures made
+        # of the same lines count as what they are, different functions.
+        shapes = tuple(leaf.shape for leaf in tf.nest.flatten(args) if tf.is_tensor(leaf))
+        if shapes not in graphs:
+            graphs[shapes] = tf.function(functools.partial(fn), autograph=False)
+        return graphs[shapes](*args)
+
+    return call
 
 
 def traced_once(fn):
