@@ -15,10 +15,11 @@ _MODULES = {
     "find": "loading",
     "load": "loading",
     "publish": "publishing",
+    "renew": "publishing",
     "verify": "verification",
 }
 
-__all__ = ["card", "check_source", "find", "load", "names", "publish", "verify"]
+__all__ = ["card", "check_source", "find", "load", "names", "publish", "renew", "verify"]
 
 
 def __getattr__(name):

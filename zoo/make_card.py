@@ -55,15 +55,9 @@ def make_card(run_dir, name, *, reports=(), dtype="float32", hardware="", data_d
     where = run_dir / "report.json"
     if not where.is_file():
         raise FileNotFoundError(f"The run has no report; judge it first. Expected: {where}")
-    report = Report.from_json(where)
     info = data.info(recipe["dataset"])
-    size = count_test_images(recipe["dataset"], data_dir=data_dir)
-    check_report(report, recipe, size, where=where)
-    further = []
-    for path in reports:
-        further.append(Report.from_json(path))
-        check_report(further[-1], recipe, size, where=path)
-        _check_same_images(report, further[-1], path)
+    judged = read_reports([where, *reports], recipe, data_dir=data_dir)
+    report = judged[where]
     history = _history(run_dir / "metrics.csv")
     network = models.load_network(run_dir, weights=report.settings.get("weights", "best"))
     models.round_weights(network, dtype)
@@ -85,15 +79,15 @@ def make_card(run_dir, name, *, reports=(), dtype="float32", hardware="", data_d
     packed = pack(network, dtype)
     stored = build(description)
     unpack(packed, stored, where=run_dir)
-    for judged, path in zip([report, *further], [where, *reports], strict=True):
-        check_weights(judged, stored, where=path)
+    for path, of_path in judged.items():
+        check_weights(of_path, stored, where=path)
     check_same_function(network, stored, run_dir)
     return {
         "format": FORMAT,
         "name": name,
         "dataset": report.settings["dataset"],
         "norm": report.settings["norm"],
-        "epsilon": report.settings["epsilon"],
+        **entries(judged.values()),
         "label_names": list(info.label_names),
         "preprocessing": "float32 images in [0, 1], channels last: divide uint8 by 255; nothing else",
         "network": description,
@@ -111,11 +105,50 @@ def make_card(run_dir, name, *, reports=(), dtype="float32", hardware="", data_d
             "epochs": len(history.get("epoch", [])),
             "history": history,
         },
-        "evaluation": _evidence(report),
-        "further_evaluations": [_evidence(judged) for judged in further],
         "citation": "X. Yu et al., Improving Adversarial Robustness by Learning Shared Information",
-        "created": datetime.date.today().isoformat(),
     }, packed
+
+
+def read_reports(paths, recipe, *, data_dir=None):
+    """Read the reports of a card and check that they are evidence for a recipe's network.
+
+    Args:
+        paths: of the files, the card's own report first.
+        recipe: dict, the recipe in the run's `config.json` or in a card.
+        data_dir: directory, as of `publish`.
+
+    Returns:
+        Dict from the path to the `Report`, in this order.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if a file is damaged, or no evidence, or they are not on the same images.
+    """
+    size = count_test_images(recipe["dataset"], data_dir=data_dir)
+    judged = {}
+    for path in paths:
+        report = judged[path] = Report.from_json(path)
+        check_report(report, recipe, size, where=path)
+        _check_same_images(next(iter(judged.values())), report, path)
+    return judged
+
+
+def entries(reports):
+    """Return the entries of a card that reports decide.
+
+    Args:
+        reports: of `Report`, the card's own first.
+
+    Returns:
+        Dict.
+    """
+    own, *further = reports
+    return {
+        "epsilon": own.settings["epsilon"],
+        "evaluation": _evidence(own),
+        "further_evaluations": [_evidence(report) for report in further],
+        "created": datetime.date.today().isoformat(),
+    }
 
 
 def _evidence(report):

@@ -5,9 +5,13 @@ import pathlib
 import re
 
 from sharedkeras.files import locked, make_directory, remove_litter, write_atomically
+from zoo.card_reader import read_card
 from zoo.cards_index import ROOT, card_files
-from zoo.make_card import make_card
+from zoo.evidence import check_weights
+from zoo.loading import build
+from zoo.make_card import entries, make_card, read_reports
 from zoo.names import check_plain
+from zoo.weights_store import read, unpack
 
 
 def publish(
@@ -64,6 +68,66 @@ def publish(
         remove_litter(path.parent)
         write_entry(card, packed, path, root / "weights")
     return path
+
+
+def renew(name, reports, *, root=None, data_dir=None):
+    """Put newer reports in the place of a card's evidence; the weights stay as they are.
+
+    A network is judged again when the judge has become better, or by AutoAttack where only weaker
+    attacks were run. The reports must be what `publish` asks for: of these very weights, in the recipe's
+    ball, on its test set or at least 1,000 images of it, drawn at random or by stride.
+
+    Args:
+        name: str, a network of the zoo.
+        reports: paths of reports on the same images. The first becomes `evaluation`, the others
+            `further_evaluations`.
+        root: directory of the zoo; the package's own if None.
+        data_dir: directory of the data, read only for a data set whose size its name does not tell.
+
+    Returns:
+        Path of the card.
+
+    Raises:
+        FileNotFoundError: if the zoo has no such network, or a report is missing.
+        ValueError: if there are no reports, a file is damaged, a report is not the evidence, or the
+            first one is not by AutoAttack while the card's is.
+    """
+    check_plain("name", name)
+    root, reports = pathlib.Path(root or ROOT), list(reports)
+    if not reports:
+        raise ValueError("A card's evidence is replaced by at least one report. Received: reports=[]")
+    with locked(root):
+        path = _find(root, name)
+        card = read_card(path)
+        network = build(card["network"], parameters=card["parameters"])
+        unpack(read(card["weights"], root=root), network, where=card["weights"]["file"])
+        judged = read_reports(reports, card["training"]["recipe"], data_dir=data_dir)
+        for where, report in judged.items():
+            check_weights(report, network, where=where)
+        new = entries(judged.values())
+        _check_not_weaker(card, new, reports[0])
+        write_atomically(path, json.dumps({**card, **new}, indent=1, allow_nan=False) + "\n")
+    return path
+
+
+def _find(root, name):
+    for path in card_files(root):
+        if path.stem == name:
+            return path
+    raise FileNotFoundError(
+        f"Expected the name of a network of the zoo, {[p.stem for p in card_files(root)]}. "
+        f"Received: name={name!r}"
+    )
+
+
+def _check_not_weaker(old, new, where):
+    """Refuse to put weaker attacks into the place of AutoAttack."""
+    was, is_ = (card["evaluation"]["settings"].get("version") for card in (old, new))
+    if was == "standard" and is_ != "standard":
+        raise ValueError(
+            "The card's evidence is AutoAttack's `standard`. Expected the first report to be so too. "
+            f"Received: version={is_!r} in {where}"
+        )
 
 
 def _check_free(root, path, replace):

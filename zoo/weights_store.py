@@ -29,7 +29,7 @@ def cache_directory():
         return None
 
 
-def read(entry, *, zoo_url=None):
+def read(entry, *, zoo_url=None, root=None):
     """Return the bytes of a weights file after checking them.
 
     It is looked for beside the cards, then in the cache, then at the zoo's address. Where one of these
@@ -38,6 +38,7 @@ def read(entry, *, zoo_url=None):
     Args:
         entry: dict with `file`, `sha256` and `bytes`, from a card.
         zoo_url: str, address under which weights files lie; default: `$SHAREDKERAS_ZOO_URL`.
+        root: `pathlib.Path` of the zoo that the card is of; the package's own if None.
 
     Returns:
         Bytes.
@@ -50,8 +51,8 @@ def read(entry, *, zoo_url=None):
     cache = cache_directory()
     cached = None if cache is None else cache / f"{entry['sha256'][:16]}-{entry['file']}"
     base = zoo_url or os.environ.get("SHAREDKERAS_ZOO_URL")
-    damage = None
-    for path in (ROOT / "weights" / entry["file"], cached):
+    beside, damage = (root or ROOT) / "weights" / entry["file"], None
+    for path in (beside, cached):
         try:
             return _read_file(path, entry)
         except FileNotFoundError:
@@ -64,7 +65,7 @@ def read(entry, *, zoo_url=None):
         raise FileNotFoundError(
             f"The weights {entry['file']} do not come with the package. Expected `zoo_url` or "
             "SHAREDKERAS_ZOO_URL to be given. "
-            f"Looked for {ROOT / 'weights' / entry['file']} and {cached}"
+            f"Looked for {beside} and {cached}"
         )
     if damage is not None:
         warnings.warn(f"Fetching the weights anew. {damage}", stacklevel=2)

@@ -14,7 +14,7 @@ from support.power import cut
 
 import zoo
 from sharedkeras.files import litter, locked, make_directory
-from zoo import cards_index, loading, make_card, publishing, weights_store
+from zoo import card_reader, cards_index, loading, make_card, publishing, weights_store
 
 
 @pytest.fixture(scope="module")
@@ -162,3 +162,69 @@ def test_a_network_of_other_layers_with_the_same_weights(run, monkeypatch):
     changed.set_weights(network.get_weights())
     with pytest.raises(ValueError, match="something else"):
         make_card.check_same_function(network, changed, run)
+
+
+@pytest.fixture
+def published(run, tmp_path):
+    """A zoo with the run's network, judged by PGD."""
+    publishing.publish(run, "mine", root=tmp_path / "zoo")
+    return tmp_path / "zoo"
+
+
+def _autoattack(folder, share, **changes):
+    """Write a report on the same images and weights, by `standard`, and return its path."""
+    flags = {"clean": np.ones(10_000, bool), "square": np.arange(10_000) % 10 < 10 * share}
+    settings = {"version": "standard", "attacks": {"square": {"norm": "linf", "epsilon": 0.3}}}
+    run = make_run(folder, flags=flags, settings={**settings, **changes})
+    return run / "report.json"
+
+
+def test_a_card_is_renewed_by_newer_reports(run, published, tmp_path):
+    before, weights = json.loads(cards_index.card_files(published)[0].read_text()), entry(published)[1]
+    reports = [_autoattack(tmp_path / "aa", 0.7), run / "report.json"]
+    path = publishing.renew("mine", reports, root=published)
+    after = json.loads(path.read_text())
+    assert (after["evaluation"]["robust"], after["evaluation"]["accuracy"]) == (0.7, {"square": 0.7})
+    assert [judged["accuracy"] for judged in after["further_evaluations"]] == [{"pgd20": 0.75}]
+    assert entry(published)[1] == weights and len(files(published)) == 2
+    renewed = {"epsilon", "evaluation", "further_evaluations", "created"}
+    assert {k: v for k, v in after.items() if k not in renewed} == {
+        k: v for k, v in before.items() if k not in renewed
+    }
+    read = card_reader.read_card(path)
+    assert read["evaluation"]["settings"]["version"] == "standard"
+
+
+def test_a_renewal_that_is_refused_changes_nothing(run, published, tmp_path):
+    good = _autoattack(tmp_path / "aa", 0.7)
+    other = _autoattack(tmp_path / "other", 0.7, weights_sha256="0" * 64)
+    smaller = _autoattack(tmp_path / "smaller", 0.7, epsilon=0.2)
+    estimate = _autoattack(tmp_path / "estimate", 0.7, version="estimate")
+    for name, reports, message in (
+        ("mine", [], "at least one report"),
+        ("mine", [other], "other weights"),
+        ("mine", [good, other], "other weights"),
+        ("mine", [smaller], "another ball"),
+        ("mine", [estimate], "everybody was judged"),
+        ("../mine", [good], "name"),
+    ):
+        before = [p.read_bytes() for p in sorted(published.rglob("*")) if p.is_file()]
+        with pytest.raises(ValueError, match=message):
+            publishing.renew(name, reports, root=published)
+        assert [p.read_bytes() for p in sorted(published.rglob("*")) if p.is_file()] == before
+    for name, reports in (("yours", [good]), ("mine", [tmp_path / "none.json"])):
+        with pytest.raises(FileNotFoundError, match=r"mine|none\.json"):
+            publishing.renew(name, reports, root=published)
+    publishing.renew("mine", [good], root=published)
+    with pytest.raises(ValueError, match="AutoAttack"):
+        publishing.renew("mine", [run / "report.json"], root=published)
+    assert entry(published) is not None
+
+
+def test_a_renewal_of_weights_that_are_damaged(published, tmp_path, monkeypatch):
+    monkeypatch.setenv("SHAREDKERAS_HOME", str(tmp_path / "home"))
+    good = _autoattack(tmp_path / "aa", 0.7)
+    (file,) = (published / "weights").iterdir()
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=file.name):
+        publishing.renew("mine", [good], root=published)
