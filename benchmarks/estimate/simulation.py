@@ -19,7 +19,7 @@ class Verdicts(NamedTuple):
     Attributes:
         broken_at: `(n,)` ints: 0 misclassified from the outset, 1 to 5 broken by the attack of that
             place in `apgd-ce, apgd-t-3, apgd-t-rest, fab-t, square`, 6 by none.
-        margin: `(n, 2)` floats, where the two attacks of the screen end on it.
+        margin: `(n, 3)` floats, where the three attacks of the screen end on it.
         passes: `(n, 5)` floats, forward passes that each attack spends on it, were it run.
     """
 

@@ -116,18 +116,20 @@ def main(_):
         "broken": report.broken,
     }
     attacks = evaluation.ensemble("estimate", **ball)
-    screen = {name: attacks[name] for name in SCREEN}
+    screen = {name: attacks[name] for name in SCREEN[:-1]}
     # The first attack is known from `standard`, the second is run on all whom it leaves.
     screened = _judged(network, images, rows, screen, kept / "standard")
     # Fallen to three targets and yet robust in the end: rounding, or an error.
-    printed["contradicted"] = int(np.sum(~screened.flags[SCREEN[-1]] & report.flags[STANDARD[-1]]))
+    printed["contradicted"] = int(np.sum(~screened.flags[SCREEN[1]] & report.flags[STANDARD[-1]]))
     settings = {name: report.settings[name] for name in ("norm", "epsilon", "weights_sha256")}
     about = {**printed, **settings, "dataset": FLAGS.dataset, "versions": report.versions}
     # Who falls to three targets falls to nine, and from there on stands for no attack.
     flags_ = [*screened.flags.values(), *(report.flags[name] for name in STANDARD)]
     stack = np.logical_and.accumulate(np.stack(flags_, axis=1), axis=1)
     targeted, *last = (report.passes[name] for name in STANDARD)
-    first, second = (screened.passes[name] for name in SCREEN)
+    first, second = (screened.passes[name] for name in screen)
+    # After all targets an example's margin is the least that either part of them has left.
+    margins = [*(screened.margins[name] for name in screen), report.margins[STANDARD[0]]]
     passes = [first, second, targeted - second, *last]
     path = pathlib.Path(FLAGS.out)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,7 +137,7 @@ def main(_):
         path,
         _packed(
             broken_at=np.sum(stack, axis=1).astype("uint8"),
-            margin=np.stack([screened.margins[name] for name in SCREEN], axis=1),
+            margin=np.stack(margins, axis=1),
             passes=np.stack(passes, axis=1),
             index=report.indices,
             about=np.array(json.dumps(about)),

@@ -55,7 +55,8 @@ def _judge(problem, **arguments):
 
 def _alike(a, b):
     assert dataclasses.replace(a.estimate, cost=0.0) == dataclasses.replace(b.estimate, cost=0.0)
-    np.testing.assert_allclose(a.estimate.cost, b.estimate.cost, rtol=1e-3)
+    # When FAB lets go of an example that it has broken depends on how many runs shared its batch.
+    np.testing.assert_allclose(a.estimate.cost, b.estimate.cost, rtol=5e-3)
     for name, flags in a.flags.items():
         np.testing.assert_array_equal(flags, b.flags[name])
 

@@ -43,7 +43,7 @@ def _verdicts(n, *, robust=0.5, late=0, among=1.0, seed=0):
     broken_at = np.zeros(n, int)
     broken_at[others] = rng.choice([0, 1], size=len(others))
     broken_at[survivors] = NEVER + 1
-    margin = np.full((n, 2), -0.1)
+    margin = np.full((n, 3), -0.1)
     margin[survivors] = np.sort(rng.exponential(size=count))[:, None]
     fallen = rng.choice(int(among * count), late, replace=False)
     broken_at[survivors[fallen]] = NEVER
@@ -71,6 +71,23 @@ def test_screen_follows_those_that_fall_to_it():
     assert {e.survivors for e in found} == {488}
     assert {(e.broken_in_census, e.broken_in_audit) for e in found} == {(0, 0)}
     assert all(e.value == e.high == verdicts.robust for e in found)
+
+
+def test_screen_goes_on_to_the_other_targets_where_these_break_some():
+    verdicts = _verdicts(1000, robust=0.5)
+    nearest = np.argsort(np.where(verdicts.broken_at > 1, verdicts.margin[:, 0], np.inf))
+    verdicts.broken_at[nearest[[30, 60, 140, 190]]] = 3  # Until 0.38 of 500.
+    question = Question(precision=0.01, confidence=0.95)
+    found = [replay(verdicts, seed, question) for seed in range(20)]
+    # The other targets are tried on 0.1, 0.2, 0.3, 0.4, and the last tenth is empty at 0.5.
+    assert {e.survivors for e in found} == {496}
+    assert {(e.broken_in_census, e.broken_in_audit) for e in found} == {(0, 0)}
+    assert all(e.value == e.high == verdicts.robust for e in found)
+    without = replay(_verdicts(1000, robust=0.5), 0, question)
+    # Four tenths more, each by 1,800 of the 9,700 passes that a survivor costs, but for those that are
+    # audited in any case.
+    more = 0.4 * (1 - without.audited / without.survivors) * 1800 / 9700
+    assert found[0].cost == pytest.approx(without.cost + more, abs=0.005)
 
 
 def test_whom_the_screen_does_not_reach_the_audit_finds():

@@ -5,6 +5,7 @@ import numpy as np
 from sharedkeras.evaluation.estimating.evidence import evidence_of
 from sharedkeras.evaluation.estimating.plan import decide, likely
 from sharedkeras.evaluation.report.estimate import Estimate
+from sharedkeras.evaluation.suites.ensemble import SCREEN
 
 
 class EstimateSchedule:
@@ -28,7 +29,7 @@ class EstimateSchedule:
                 if tally.has_begun(name):
                     new &= ~np.isfinite(tally.margins[name][rows])
                 later = dict.fromkeys(step.attacks[at + 1 :], int(np.sum(tally.standing[rows])))
-                if self._steps is None:
+                if self._steps is None and set(step.attacks) <= set(SCREEN):
                     later |= likely(
                         name, int(np.sum(tally.standing)), len(tally.standing), self._question
                     )

@@ -10,7 +10,7 @@ _MOST_DOTS = 1500
 
 
 def margin_plot(report):
-    """Lay out the survivors of an estimate's screen by the margin that it left them.
+    """Lay out whom the first two attacks of an estimate leave by the margin that APGD left them.
 
     Args:
         report: `Report` with an `estimate` and `margins`.
@@ -21,12 +21,14 @@ def margin_plot(report):
     if report.estimate is None or not report.margins or not report.estimate.survivors:
         return None
     names = [name for name in report.flags if name != "clean"]
-    first, second, *rest = names
-    margin = np.fmin(report.margins[first], report.margins[second])
-    rows = np.flatnonzero(report.flags[second])
+    screen = names[:3]
+    margin = np.fmin.reduce([report.margins[name] for name in screen])
+    rows = np.flatnonzero(report.flags[screen[1]])
     rows = rows[np.lexsort((report.indices[rows], margin[rows]))]
-    judged = np.isfinite(report.margins[rest[0]][rows]) if rest else np.zeros(len(rows), bool)
     broken = ~report.robust_flags[rows]
+    judged = broken.copy()
+    if len(names) > len(screen):
+        judged |= np.isfinite(report.margins[names[-1]][rows])
     heights = margin[rows].astype("float64")
     ticks = linear_ticks(0.0, max(float(heights.max()), 1e-6))
     high = max(ticks[-1], heights.max())
@@ -54,7 +56,7 @@ def margin_plot(report):
         "judged": dots(judged & ~broken),
         "broken": dots(broken),
         "named": [int(number) for number in report.indices[rows[broken]]],
-        "census_end": round(place_x(min(report.estimate.census, span)), 1),
+        "census_end": round(place_x(span if judged.all() else int(np.argmin(judged))), 1),
         "y_ticks": [(round(place_y(tick), 1), f"{tick:g}") for tick in ticks],
         "survivors": len(rows),
     }

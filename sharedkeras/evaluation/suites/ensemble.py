@@ -5,10 +5,10 @@ import dataclasses
 from sharedkeras.attacks import APGD, FAB, Square
 from sharedkeras.math import norms
 
-SCREEN = ("apgd-ce", "apgd-t-3")
+SCREEN = ("apgd-ce", "apgd-t-3", "apgd-t-rest")
 """The attacks of `estimate` that find out which examples are near to the boundary."""
 SCREEN_TARGETS = 3
-REST = ("apgd-t-rest", "fab-t", "square")
+REST = ("fab-t", "square")
 """The rest of `standard`: with the screen's attacks they are all of it."""
 
 _PLUS_RESTARTS = 5
@@ -57,13 +57,13 @@ def _paper(norm, epsilon):
 
 def _estimate(norm, epsilon):
     standard = _standard(norm, epsilon)
-    first, second = SCREEN
+    first, nearest, others = SCREEN
     targeted = standard["apgd-t"]
     return {
         first: standard[first],
-        second: dataclasses.replace(targeted, targets=SCREEN_TARGETS),
-        REST[0]: dataclasses.replace(targeted, skip=SCREEN_TARGETS),
-        **{name: standard[name] for name in REST[1:]},
+        nearest: dataclasses.replace(targeted, targets=SCREEN_TARGETS),
+        others: dataclasses.replace(targeted, skip=SCREEN_TARGETS),
+        **{name: standard[name] for name in REST},
     }
 
 
