@@ -20,9 +20,9 @@ as the last tenth holds one that falls: on a small CIFAR-10 network of 252 such 
 those that it leaves, likewise a tenth or more get the other targets: of ten classes these break hardly
 anybody; of a hundred they broke four of 176 whom a ResNet-18 kept, the last at 0.40."""
 _CENSUS = (0.025, 0.025, 0.15)
-"""Of the survivors, likewise. What falls after the screen lies within the nearest 0.02 on the zoo's MNIST
-network, within 0.08 on networks by others; where examples fall beyond 0.15, the margin does not tell
-which, and the audit has to."""
+"""Of the survivors, likewise. What falls after the screen lies within the nearest 0.02 on the zoo's
+MNIST network, within 0.08 on networks by others; where examples fall beyond 0.15, the margin does not
+tell which, and the audit has to."""
 _LOW_SHARES = (0.80, 0.06, 0.04)
 _HIGH_SHARES = (0.04, 0.03, 0.03)
 """Of the error probability, for both ends of the interval at the first, second and third look. Most of
