@@ -103,7 +103,7 @@ def main(_):
         printed |= {
             "estimate": cheap.estimate.sentence,
             "cost": cheap.estimate.cost,
-            "seconds": time.perf_counter() - started,
+            "seconds": _seconds(cheap, started),
             "interval": [cheap.estimate.low, cheap.estimate.high],
             "broken_in_audit": cheap.estimate.broken_in_audit,
         }
@@ -112,7 +112,7 @@ def main(_):
     printed |= {
         "clean": report.clean,
         "standard": report.robust,
-        "seconds_of_standard": time.perf_counter() - started,
+        "seconds_of_standard": _seconds(report, started),
         "broken": report.broken,
     }
     attacks = evaluation.ensemble("estimate", **ball)
@@ -160,6 +160,11 @@ def _judged(network, images, rows, attacks, kept):
         verbose=True,
     )
     return judge(network, images.x[rows], images.y[rows], attacks, options)
+
+
+def _seconds(report, started):
+    """Return what a judgement took; what was kept took its time in an earlier process."""
+    return max(time.perf_counter() - started, sum(report.seconds.values()))
 
 
 def _packed(**arrays):
