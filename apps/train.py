@@ -195,7 +195,10 @@ def _recipe():
         changes[field] = {**(getattr(recipe, field) if same else {}), **_options(field)}
     if FLAGS.stage is not None:
         changes["curriculum"] = _stages()
-    return dataclasses.replace(recipe, **changes)
+        return dataclasses.replace(recipe, **changes)
+    if "attack" in changes:  # Stages are of the recipe's own attack.
+        changes["curriculum"] = ()
+    return dataclasses.replace(recipe, **changes).with_attack_options(_options("attack_options"))
 
 
 def _announce(recipe, run_dir):

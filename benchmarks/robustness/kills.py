@@ -40,7 +40,8 @@ def train(folder, version):
     recipe = dataclasses.replace(
         recipes.get("quickstart"),
         epochs=6,
-        attack_options={"step_size": 0.075, "steps": 1},
+        attack_steps=1,
+        step_size=0.075,
         validation_size=9500,
         validation_examples=50,
         batch_size=50,

@@ -4,10 +4,10 @@ import dataclasses
 import pathlib
 
 from sharedkeras import data, models, objectives
-from sharedkeras.recipes import baselines, cifar10, cifar100, mnist, variations
+from sharedkeras.recipes import baselines, cifar10, cifar100, mnist, mnist_short, variations
 
 _FOR_OTHERS = "cifar10"
-_FILES = (mnist, cifar10, cifar100, baselines, variations)
+_FILES = (mnist, cifar10, cifar100, baselines, variations, mnist_short)
 _RECIPES = {recipe.name: recipe for module in _FILES for recipe in module.RECIPES}
 
 

@@ -32,15 +32,19 @@ _NIGHT = {
 RECIPES = (
     Recipe(
         name="quickstart",
-        source="not in the paper: Table 4 cut to minutes on two cores, by Adam and PGD-7",
+        source="not in the paper: Table 4 cut to minutes on two cores, by Adam and few, large steps",
         dataset="mnist-mini",
         model="cnn",
         epsilon=0.3,
-        attack_options={"step_size": 0.075, "steps": 7},
-        epochs=6,
+        attack_options={"step_size": 0.15, "steps": 3},
+        curriculum=((1 / 2, {"step_size": 0.075, "steps": 7}),),
+        epochs=4,
+        # So few images need many updates: twice as many, at a rate that only a warm-up bears, are worth
+        # ten points under PGD-40.
+        batch_size=64,
         optimizer="adam",
-        learning_rate=1e-3,
-        schedule_options={"drops": (5,)},
+        learning_rate=5e-3,
+        schedule="one-cycle",
         weight_decay=0.0,
         objective_options={"beta": 1.0},
         validation_size=500,

@@ -59,8 +59,9 @@ class Recipe:
             seed (Table 9).
         augment: bool, whether to crop (4 pixels of padding) and flip.
         seed: int.
-        attack_steps: int, short for the attack's option `steps`, as on the command line.
-        step_size: float, short for the attack's option `step_size`.
+        attack_steps: int, the attack's option `steps` for the whole run: stages of the curriculum lose
+            theirs.
+        step_size: float, the attack's option `step_size` for the whole run.
 
     Raises:
         ValueError: if a value is unknown or out of range.
@@ -105,6 +106,7 @@ class Recipe:
         given = {name: value for name, value in given.items() if value is not None}
         if given:
             object.__setattr__(self, "attack_options", {**self.attack_options, **given})
+            object.__setattr__(self, "curriculum", _without(given, self.curriculum))
         models.latent_dim_of(self.model)
         for name, least in (
             ("epochs", 1),
@@ -250,11 +252,23 @@ class Recipe:
         """Return the augmentation, or None."""
         return data.CropAndFlip() if self.augment else None
 
+    def with_attack_options(self, options):
+        """Return this recipe with options of its attack that hold for the whole run.
+
+        Args:
+            options: dict of the attack's fields; stages of the curriculum lose theirs of these names.
+        """
+        return dataclasses.replace(
+            self,
+            attack_options={**self.attack_options, **options},
+            curriculum=_without(options, self.curriculum),
+        )
+
     def with_objective(self, objective):
         """Return this recipe for another objective, with that one's own options and attack.
 
-        Options of the attack stay where the two objectives' own attacks agree, and the stochastic layer
-        where it is read.
+        Options of the attack, in the curriculum too, stay where the two objectives' own attacks agree,
+        and the stochastic layer where it is read.
 
         Args:
             objective: str, a name of `sharedkeras.objectives`.
@@ -264,16 +278,23 @@ class Recipe:
         other = objectives.get(objective)()
         one, two = (dataclasses.asdict(o.attack) for o in (objectives.get(self.objective)(), other))
         shared = {k for k in one if k in two and one[k] == two[k]}
+        own = {name for _, options in self.curriculum for name in options} - shared
         return dataclasses.replace(
             self,
             objective=objective,
             objective_options={},
             attack=None,
             attack_options={k: v for k, v in self.attack_options.items() if k in shared},
-            curriculum=(),
+            curriculum=_without(own, self.curriculum),
             latent=bool(other.taps),
             latent_options=self.latent_options if other.taps else {},
         )
+
+
+def _without(names, curriculum):
+    """Leave options of these names out of a curriculum, and stages that have no others."""
+    stages = [(s, {k: v for k, v in options.items() if k not in names}) for s, options in curriculum]
+    return tuple(stage for stage in stages if stage[1])
 
 
 def _fields(value):

@@ -21,10 +21,14 @@ from sharedkeras.training.run import open_run, prepare
 TINY = dataclasses.replace(
     recipes.get("quickstart"),
     epochs=3,
-    attack_options={"step_size": 0.075, "steps": 1},
+    attack_steps=1,
+    step_size=0.075,
     validation_size=9400,
     validation_examples=20,
     batch_size=50,
+    learning_rate=1e-3,
+    schedule="step",
+    schedule_options={"drops": (5,)},
 )  # 600 images: 12 updates an epoch
 
 
@@ -73,7 +77,7 @@ def test_last_weights_are_the_networks(unbroken):
 
 
 def test_learning_rate_drops(unbroken):
-    # The quick start's drop at epoch 5 is never reached here.
+    # The drop at epoch 5 is never reached here.
     assert unbroken.history["learning_rate"] == [pytest.approx(1e-3)] * 3
     decay = training.StepDecay(1.0, (2, 4), steps_per_epoch=10)
     rates = [float(ops.convert_to_numpy(decay(s))) for s in (0, 19, 20, 39, 40, 99)]
@@ -217,6 +221,10 @@ def test_short_names_of_the_attacks_options():
     short = dataclasses.replace(TINY, attack_steps=3, step_size=0.02)
     assert short == dataclasses.replace(TINY, attack_options={"steps": 3, "step_size": 0.02})
     assert (short.make_attack().steps, short.make_attack().step_size) == (3, 0.02)
+    staged = dataclasses.replace(TINY, curriculum=((0.5, {"steps": 7}), (0.8, {"step_size": 0.1})))
+    whole = dataclasses.replace(staged, attack_steps=3)
+    assert whole.curriculum == ((0.8, {"step_size": 0.1}),)
+    assert whole == staged.with_attack_options({"steps": 3})
     # They stay where something else is replaced.
     assert dataclasses.replace(short, epochs=2).make_attack().steps == 3
 

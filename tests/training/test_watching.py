@@ -17,7 +17,8 @@ from sharedkeras.training.divergence import WatchLoss
 TINY = dataclasses.replace(
     recipes.get("quickstart"),
     epochs=3,
-    attack_options={"steps": 1, "step_size": 0.1},
+    attack_steps=1,
+    step_size=0.1,
     batch_size=50,
     validation_size=9900,
     validation_examples=0,

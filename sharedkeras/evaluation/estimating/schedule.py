@@ -28,6 +28,8 @@ class EstimateSchedule:
                 new = tally.standing[rows]
                 if tally.has_begun(name):
                     new &= ~np.isfinite(tally.margins[name][rows])
+                    if not new.any():
+                        continue
                 later = dict.fromkeys(step.attacks[at + 1 :], int(np.sum(tally.standing[rows])))
                 if self._steps is None and set(step.attacks) <= set(SCREEN):
                     later |= likely(

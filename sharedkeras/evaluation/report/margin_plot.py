@@ -7,6 +7,7 @@ from sharedkeras.evaluation.report.charts import linear_ticks
 _WIDTH, _HEIGHT = 660, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 10, 12, 42
 _MOST_DOTS = 1500
+_SCREEN = 3  # APGD-CE, and APGD-T in two parts: a survivor's margin is the smallest that they left.
 
 
 def margin_plot(report):
@@ -21,7 +22,7 @@ def margin_plot(report):
     if report.estimate is None or not report.margins or not report.estimate.survivors:
         return None
     names = [name for name in report.flags if name != "clean"]
-    screen = names[:3]
+    screen = names[:_SCREEN]
     margin = np.fmin.reduce([report.margins[name] for name in screen])
     rows = np.flatnonzero(report.flags[screen[1]])
     rows = rows[np.lexsort((report.indices[rows], margin[rows]))]
