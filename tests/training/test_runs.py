@@ -225,6 +225,10 @@ def test_short_names_of_the_attacks_options():
     whole = dataclasses.replace(staged, attack_steps=3)
     assert whole.curriculum == ((0.8, {"step_size": 0.1}),)
     assert whole == staged.with_attack_options({"steps": 3})
+    assert staged.with_objective("trades").curriculum == staged.curriculum
+    # MMA's steps have no size of their own, GAT's attack has one step.
+    assert staged.with_objective("mma").curriculum == ((0.5, {"steps": 7}),)
+    assert staged.with_objective("gat").curriculum == ()
     # They stay where something else is replaced.
     assert dataclasses.replace(short, epochs=2).make_attack().steps == 3
 
