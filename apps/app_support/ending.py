@@ -34,9 +34,10 @@ def again(*flags):
     """Return the command that starts this application again.
 
     Args:
-        *flags: str, further flags; of a flag that is there twice the last one counts.
+        *flags: str, further flags, for what is given otherwise; of a flag that is there twice the last
+            one counts.
     """
-    return shlex.join(["python", *sys.argv, *flags])
+    return shlex.join(["python", *sys.argv, *(flag for flag in flags if flag not in sys.argv)])
 
 
 def fail(error, code=WRONG_USE):

@@ -274,6 +274,7 @@ def test_an_interrupted_application_goes_on(network, app, flags, number):
     ((code, said),) = drive(app, [[*few, f"--import=stop_{number}", f"--run_dir={number}"]], network)
     assert code == {"SIGINT": 130, "SIGTERM": 143}[number] and "Traceback" not in said
     assert "Stopped. Finished batches are kept. To go on:" in said
+    assert said.count(f"--run_dir={number}") == 1
     results = drive(app, [without_import(said), [*few, "--run_dir=unbroken"]], network)
     assert [code for code, _ in results] == [0, 0], results
     resumed, unbroken = (
@@ -291,6 +292,7 @@ def test_training_that_is_stopped_goes_on(network):
     assert code == 143 and "Traceback" not in said
     assert "Stopping after this update." in said
     assert "Stopped. To go on from the last checkpoint:" in said
+    assert said.count("--run_dir=trained") == 1
     ((code, said),) = drive("train", [without_import(said)], network)
     assert code == 0, said
     assert "1 of 2 epochs and 1 updates of the next are done" in said
