@@ -100,7 +100,7 @@ def main(_):
             row = one(checkout.resolve(), seed)
             lines.append(line(row))
             print(lines[-1], flush=True)
-    lines += ["", f"`python apps/train.py` on {os.cpu_count()} CPUs, {row['backend']}."]
+    lines += ["", f"`python apps/train.py` on {len(os.sched_getaffinity(0))} CPUs, {row['backend']}."]
     if _OUTPUT.value:
         path = pathlib.Path(_OUTPUT.value)
         path.parent.mkdir(parents=True, exist_ok=True)
