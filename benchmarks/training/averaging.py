@@ -1,10 +1,10 @@
 """Measure what the average of the weights is worth, epoch by epoch.
 
-A thin residual network is trained on some thousand CIFAR-10 images with one attack step. After each
+A thin residual network is trained on 20,000 CIFAR-10 images with one attack step. After each
 epoch three networks are judged by PGD-10 on the same held-out images: the raw one, and the averaged one
 with BatchNorm statistics estimated on clean and on attacked training images.
 
-    python -m benchmarks.training.averaging --output=averaging.json
+    python -m benchmarks.training.averaging --output=benchmarks/results/averaging.json
 """
 
 import json
@@ -23,7 +23,7 @@ from sharedkeras.models.blocks import batch_norm, conv, dense
 flags.DEFINE_string("output", None, "File of the accuracies, JSON.", required=True)
 flags.DEFINE_string("data_dir", None, "Directory of the data.")
 flags.DEFINE_list("seeds", ["0", "1"], "Seeds.")
-flags.DEFINE_integer("images", 10_000, "Training images.")
+flags.DEFINE_integer("images", 20_000, "Training images.")
 flags.DEFINE_integer("held_out", 1000, "Images that the networks are judged on.")
 flags.DEFINE_integer("epochs", 6, "Epochs.")
 flags.DEFINE_float("decay", 0.999, "Decay of the average.")
