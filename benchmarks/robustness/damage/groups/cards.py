@@ -79,10 +79,11 @@ def _changes(card):
     yield "another name", {**card, "name": "another"}
 
 
-def _zoo(folder, number, files):
-    """Return a zoo of one shipped card and further files, by relative path."""
+def _zoo(folder, number, card, files):
+    """Return a zoo of one shipped card, by its relative path, and further files, by theirs."""
     root = folder / f"zoo{number}"
-    shutil.copytree(cards_index.ROOT / "cards" / "mnist", root / "cards" / "mnist")
+    (root / card).parent.mkdir(parents=True)
+    shutil.copy(cards_index.ROOT / card, root / card)
     for path, data in files.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(data)
@@ -103,6 +104,7 @@ def cases(folder):
     card = zoo.card(good)
     text = json.dumps(card, indent=1).encode()
     place = f"cards/{card['dataset']}/{card['norm']}"
+    own = f"{place}/{good}.json"
     damages = [*damaged_bytes(text), *damaged_json(text, _TYPED)]
     damages += [(name, json.dumps(value).encode()) for name, value in _changes(card)]
     for number, (name, data) in enumerate(damages):
@@ -121,7 +123,7 @@ def cases(folder):
         "a card that is damaged": f"{place}/bad.json",
     }
     for number, (name, path) in enumerate(beside.items()):
-        root = _zoo(folder, number, {path: b"{"})
+        root = _zoo(folder, number, own, {path: b"{"})
         yield Case(
             f"{name}, listed",
             lambda root=root: _in(root, zoo.names),
@@ -134,9 +136,9 @@ def cases(folder):
             path,
             lambda found: found == card,
         )
-    root = _zoo(folder, len(beside), {f"{place}/bad.json": b"{"})
+    root = _zoo(folder, len(beside), own, {f"{place}/bad.json": b"{"})
     yield Case("a damaged card asked for", lambda: _in(root, lambda: zoo.card("bad")), "bad.json")
-    twice = _zoo(folder, len(beside) + 1, {f"cards/cifar10/linf/{good}.json": text})
+    twice = _zoo(folder, len(beside) + 1, own, {f"cards/cifar10/linf/{good}.json": text})
     yield Case("a name twice", lambda: _in(twice, lambda: zoo.card(good)), f"{good}.json")
     yield Case("a name twice, listed", lambda: _in(twice, zoo.names), good, lambda names: names == [])
 
