@@ -257,6 +257,12 @@ class Recipe:
 
         Args:
             options: dict of the attack's fields; stages of the curriculum lose theirs of these names.
+
+        Returns:
+            `Recipe`.
+
+        Raises:
+            ValueError: if the attack lacks one of the fields, or a value is out of range.
         """
         return dataclasses.replace(
             self,
