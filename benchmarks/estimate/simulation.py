@@ -8,8 +8,10 @@ from sharedkeras.evaluation.estimating.plan import Evidence, decide
 from sharedkeras.evaluation.report.estimate import Estimate
 from sharedkeras.evaluation.suites.ensemble import REST, SCREEN
 
-NEVER = 5
+NEVER = 6
 """The stage of an example that withstands everything."""
+GLANCE = SCREEN[2]
+"""The attack that is the beginning of another."""
 _STAGES = ("clean", *SCREEN, *REST)
 
 
@@ -18,9 +20,9 @@ class Verdicts(NamedTuple):
 
     Attributes:
         broken_at: `(n,)` ints: 0 misclassified from the outset, 1 to 5 broken by the attack of that
-            place in `apgd-ce, apgd-t-3, apgd-t-rest, fab-t, square`, 6 by none.
-        margin: `(n, 3)` floats, where the three attacks of the screen end on it.
-        passes: `(n, 5)` floats, forward passes that each attack spends on it, were it run.
+            place in `apgd-ce, apgd-t-3, apgd-t-glance, apgd-t-rest, fab-t, square`, 7 by none.
+        margin: `(n, 4)` floats, where the four attacks of the screen end on it.
+        passes: `(n, 6)` floats, forward passes that each attack spends on it, were it run.
     """
 
     broken_at: Any
@@ -64,7 +66,10 @@ def replay(verdicts, seed, question):
                 name, (np.zeros(n, bool), np.full(n, np.nan), np.full(n, np.nan))
             )
             rows = outcome.index[standing[outcome.index] & ~np.isfinite(margin[outcome.index])]
-            fallen = verdicts.broken_at[rows] <= at + 1
+            # Who falls to the first targets need not fall to the first steps towards others.
+            fallen = verdicts.broken_at[rows] == at + 1
+            if name != GLANCE:
+                fallen |= verdicts.broken_at[rows] <= at
             margin[rows] = verdicts.margin[rows, at] if at < len(SCREEN) else 0.0
             passes[rows] = verdicts.passes[rows, at]
             broken[rows[fallen]] = True

@@ -1,12 +1,14 @@
 """APGD: what it promises, its schedule, what never changes a verdict, bad input."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 from keras import layers, ops
 
 from sharedkeras import backend, losses
-from sharedkeras.attacks.apgd.apgd import APGD, effective_loss
+from sharedkeras.attacks.apgd.apgd import APGD, GLANCE, effective_loss
 from sharedkeras.attacks.apgd.momentum import checkpoints
 from sharedkeras.attacks.apgd.sparse import SparseMoves
 from sharedkeras.math import norms
@@ -169,6 +171,43 @@ def test_targets_that_are_left_out_are_the_first(classifier, batch):
     )
     np.testing.assert_array_equal(first | others, all_)
     assert not np.array_equal(others, all_)
+
+
+@pytest.mark.parametrize("norm", EPSILON)
+@pytest.mark.parametrize("loss", ["ce", "dlr-targeted"])
+def test_a_run_that_is_cut_off_is_the_beginning_of_the_whole(classifier, batch, norm, loss):
+    x, y = batch
+    whole = APGD(norm=norm, epsilon=0.5 * EPSILON[norm], loss=loss, steps=30, targets=2)
+    entire = whole.run(classifier, x, y, seed=3, trace=True)
+    for made in (2, 9, 20):  # In L1 the first 18 iterations are in larger balls.
+        short = dataclasses.replace(whole, stop_after=made)
+        result = short.run(classifier, x, y, seed=3, trace=True)
+        losses_, all_losses = (numpy(r.trace["loss"]) for r in (result, entire))
+        runs = 2 if loss == "dlr-targeted" else 1
+        expected = all_losses.reshape(runs, 30, -1)[:, :made].reshape(runs * made, -1)
+        np.testing.assert_allclose(losses_, expected, rtol=1e-4, atol=1e-5)
+        early = numpy(short.run(classifier, x, y, seed=3, early_stop=True).success)
+        np.testing.assert_array_equal(early, numpy(result.success))
+        assert (early <= numpy(entire.success)).all()
+        assert early.any() == (norm != "l1" or made == 20)
+        size = norms.get(norm).size(result.adversarial - x)
+        assert numpy(size).max() <= whole.epsilon * (1 + 1e-5)
+        phases = 1 if norm != "l1" else np.searchsorted([9, 18], made) + 1
+        targeted = loss == "dlr-targeted"  # The ranks of the targets take a pass.
+        assert numpy(result.queries).max() == short.most_queries(5) + targeted
+        assert short.most_queries(5) == runs * (made + phases)
+    assert dataclasses.replace(whole, stop_after=30).most_queries(5) == whole.most_queries(5)
+
+
+def test_what_a_glance_breaks_is_known_to_be_broken():
+    whole = APGD(loss="dlr-targeted", steps=20, targets=4)
+    rest = dataclasses.replace(whole, skip=2)
+    glance = dataclasses.replace(rest, stop_after=GLANCE)
+    assert glance in rest.implied_by()
+    assert glance in whole.implied_by()
+    # A glance is no evidence of what withstands, and no longer run's successes are a glance's.
+    assert all(glance not in parts for parts in whole.divisions())
+    assert all(attack.stop_after == GLANCE for attack in glance.implied_by())
 
 
 def test_at_least_one_target_is_tried(classifier, batch):
@@ -348,6 +387,9 @@ def test_sparse_phases():
         ({"targets": 3, "skip": 3}, "skip"),
         ({"skip": -1}, "skip"),
         ({"skip": 1.0}, "skip"),
+        ({"stop_after": 0}, "stop_after"),
+        ({"stop_after": 2.5}, "stop_after"),
+        ({"steps": 10, "stop_after": 11}, "stop_after"),
         ({"rho": 1.0}, "rho"),
         ({"rho": -0.5}, "rho"),
         ({"eot_samples": 0}, "eot_samples"),

@@ -10,6 +10,7 @@ import pytest
 
 from sharedkeras import evaluation
 from sharedkeras.attacks import APGD, FAB, Square
+from sharedkeras.attacks.apgd import apgd
 from sharedkeras.evaluation.judging import judge
 from sharedkeras.evaluation.suites import ensemble as versions
 from sharedkeras.models import FrozenClassifier
@@ -32,6 +33,8 @@ def _cheap(norm, epsilon):
 def cheap_attacks(monkeypatch):
     """AutoAttack with so few steps that each attack leaves something to the next."""
     monkeypatch.setattr(versions, "_standard", _cheap)
+    monkeypatch.setattr(versions, "GLANCE", 1)
+    monkeypatch.setattr(apgd, "GLANCE", 1)
     monkeypatch.setitem(versions._VERSIONS, "standard", _cheap)
 
 
@@ -250,6 +253,8 @@ def test_screen_and_rest_are_standard():
     )
     assert (full["apgd-t-3"], full["apgd-t-rest"]) in standard["apgd-t"].divisions()
     assert set(standard["apgd-t"].divisions()[2]) <= set(standard["apgd-t"].implied_by())
+    assert full["apgd-t-glance"] in full["apgd-t-rest"].implied_by()
+    assert full["apgd-t-glance"] in standard["apgd-t"].implied_by()
     same = ("apgd-ce", "fab-t", "square")
     assert [full[name] for name in same] == [standard[name] for name in same]
 

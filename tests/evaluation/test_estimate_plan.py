@@ -34,6 +34,9 @@ def test_bounds_against_counting(population, sample, error):
         assert size == 0 or largest_count(population, size - 1, 0, error) > most
 
 
+PASSES = {"ce": 200.0, "three": 600.0, "glance": 70.0, "rest": 1200.0, "fab": 2700.0, "square": 5000.0}
+
+
 def _verdicts(n, *, robust=0.5, late=0, among=1.0, seed=0):
     """Make up verdicts: `late` points fall to the last attack, among the nearest share of survivors."""
     rng = np.random.default_rng(seed)
@@ -43,11 +46,11 @@ def _verdicts(n, *, robust=0.5, late=0, among=1.0, seed=0):
     broken_at = np.zeros(n, int)
     broken_at[others] = rng.choice([0, 1], size=len(others))
     broken_at[survivors] = NEVER + 1
-    margin = np.full((n, 3), -0.1)
+    margin = np.full((n, 4), -0.1)
     margin[survivors] = np.sort(rng.exponential(size=count))[:, None]
     fallen = rng.choice(int(among * count), late, replace=False)
     broken_at[survivors[fallen]] = NEVER
-    return Verdicts(broken_at, margin, np.tile([200.0, 600.0, 1800.0, 2700.0, 5000.0], (n, 1)))
+    return Verdicts(broken_at, margin, np.tile([*PASSES.values()], (n, 1)))
 
 
 @pytest.mark.parametrize(
@@ -76,18 +79,35 @@ def test_screen_follows_those_that_fall_to_it():
 def test_screen_goes_on_to_the_other_targets_where_these_break_some():
     verdicts = _verdicts(1000, robust=0.5)
     nearest = np.argsort(np.where(verdicts.broken_at > 1, verdicts.margin[:, 0], np.inf))
-    verdicts.broken_at[nearest[[30, 60, 140, 190]]] = 3  # Until 0.38 of 500.
+    verdicts.broken_at[nearest[[20, 45, 60, 80]]] = 4  # Until 0.16 of 500.
     question = Question(precision=0.01, confidence=0.95)
     found = [replay(verdicts, seed, question) for seed in range(20)]
-    # The other targets are tried on 0.1, 0.2, 0.3, 0.4, and the last tenth is empty at 0.5.
+    # The other targets are tried on 0.05, 0.1, 0.15, 0.2, and the last twentieth is empty at 0.25.
     assert {e.survivors for e in found} == {496}
     assert {(e.broken_in_census, e.broken_in_audit) for e in found} == {(0, 0)}
     assert all(e.value == e.high == verdicts.robust for e in found)
     without = replay(_verdicts(1000, robust=0.5), 0, question)
-    # Four tenths more, each by 1,800 of the 9,700 passes that a survivor costs, but for those that are
+    # Four twentieths more, each by 1,200 of the 9,700 passes that a survivor costs, but for those that are
     # audited in any case.
-    more = 0.4 * (1 - without.audited / without.survivors) * 1800 / 9700
-    assert found[0].cost == pytest.approx(without.cost + more, abs=0.005)
+    more = 0.2 * (1 - without.audited / without.survivors) * 1200 / 9700
+    assert found[0].cost == pytest.approx(without.cost + more, abs=0.002)
+
+
+def test_a_glance_tells_who_is_near_to_the_other_targets():
+    verdicts = _verdicts(1000, robust=0.5)
+    nearest = np.argsort(np.where(verdicts.broken_at > 1, verdicts.margin[:, 0], np.inf))
+    fallen = nearest[[30, 260, 340, 490]]  # By the other margins they lie anywhere.
+    verdicts.broken_at[fallen] = [4, 4, 3, 4]
+    verdicts.margin[fallen, 2] = [0.002, 0.001, -0.1, 0.003]
+    question = Question(precision=0.01, confidence=0.95)
+    found = [replay(verdicts, seed, question) for seed in range(20)]
+    assert {e.survivors for e in found} == {496}
+    assert {(e.broken_in_census, e.broken_in_audit) for e in found} == {(0, 0)}
+    assert all(e.value == e.high == verdicts.robust for e in found)
+    without = replay(_verdicts(1000, robust=0.5), 0, question)
+    # The first twentieth holds all, and a second one nobody.
+    more = 0.05 * (1 - without.audited / without.survivors) * 1200 / 9700
+    assert found[0].cost == pytest.approx(without.cost + more, abs=0.002)
 
 
 def test_whom_the_screen_does_not_reach_the_audit_finds():

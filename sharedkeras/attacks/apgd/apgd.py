@@ -18,6 +18,8 @@ from sharedkeras.attacks.verdict import is_label, is_wrong, select, success_and_
 from sharedkeras.math import norms, random
 from sharedkeras.models.classifiers.gradients import logits_of
 
+GLANCE = 5
+"""Iterations of `stop_after` with which an estimate looks who is near to which class."""
 _LOSSES = ("ce", "dlr", "dlr-targeted", "margin")
 _MOVES = {"linf": MomentumMoves("linf"), "l2": MomentumMoves("l2"), "l1": SparseMoves()}
 
@@ -89,6 +91,9 @@ class APGD(Attack):
             are used.
         skip: int in [0, targets), how many of the first target classes of "dlr-targeted" are left out,
             because another attack has tried them; at least one is tried.
+        stop_after: int in [1, steps], the iterations after which each run is cut off; what it breaks
+            until then, the whole run with the same draws breaks too. In the larger balls of L1 it breaks
+            nothing. None makes all `steps`.
         rho: float in (0, 1), the share of a window's iterations that must raise the loss.
         eot_samples: int, draws of a randomised network for each gradient; loss and logits are averaged
             over the same draws. (The official code takes both from the last draw.)
@@ -107,6 +112,7 @@ class APGD(Attack):
     restarts: int = 1
     targets: int = 9
     skip: int = 0
+    stop_after: int | None = None
     rho: float = 0.75
     eot_samples: int = 1
 
@@ -133,20 +139,35 @@ class APGD(Attack):
                 f"`skip` must be an int from 0 to below `targets`, {self.targets}. "
                 f"Received: skip={self.skip!r}"
             )
+        if self.stop_after is not None:
+            need_count(stop_after=self.stop_after)
+            if self.stop_after > self.steps:
+                raise ValueError(
+                    f"`stop_after` must be at most `steps`, {self.steps}. "
+                    f"Received: stop_after={self.stop_after}"
+                )
 
     def most_queries(self, num_classes):
         """Return the gradients of all runs of an example that withstands them."""
         targets = len(self._ranks(num_classes - 1)) if self.loss == "dlr-targeted" else 1
-        phases = len(_MOVES[self.norm].phases(self.steps))
-        return targets * self.restarts * self.eot_samples * (self.steps + phases)
+        phases, begun = 0, 0
+        for _, steps in _MOVES[self.norm].phases(self.steps):
+            phases += begun < self._made
+            begun += steps
+        return targets * self.restarts * self.eot_samples * (self._made + phases)
 
     def implied_by(self):
-        """Return the same attack with fewer targets: its runs are among this attack's."""
-        if self.loss != "dlr-targeted":
-            return ()
-        fewer = [{"targets": count} for count in range(self.skip + 1, self.targets)]
-        fewer += [{"skip": count} for count in range(self.skip + 1, self.targets)]
-        return tuple(dataclasses.replace(self, **change) for change in fewer)
+        """Return the same attack with fewer targets, and all of these after a glance.
+
+        Their runs are among this attack's, or the beginnings of these.
+        """
+        changes = []
+        if self.loss == "dlr-targeted":
+            changes += [{"targets": count} for count in range(self.skip + 1, self.targets)]
+            changes += [{"skip": count} for count in range(self.skip + 1, self.targets)]
+        if self._made > GLANCE:
+            changes += [change | {"stop_after": GLANCE} for change in ({}, *changes)]
+        return tuple(dataclasses.replace(self, **change) for change in changes)
 
     def divisions(self):
         """Return the pairs of attacks on the first and on the other targets."""
@@ -157,6 +178,11 @@ class APGD(Attack):
             (dataclasses.replace(self, targets=count), dataclasses.replace(self, skip=count))
             for count in counts
         )
+
+    @property
+    def _made(self):
+        """The iterations of a run."""
+        return self.steps if self.stop_after is None else self.stop_after
 
     def _ranks(self, wrong):
         """Return which of the wrong classes are targets, counted from the likeliest."""
@@ -171,7 +197,8 @@ class APGD(Attack):
         climber = Climber(task.classifier, moves, name, score, self.eot_samples, self.rho, task.visit)
         record = {} if task.trace else None
         early_stop = task.early_stop and labelled
-        attempts = Attempts(climber, x, task.epsilon, self.steps, task.max_rows, early_stop, record)
+        length = self.steps, self._made
+        attempts = Attempts(climber, x, task.epsilon, *length, task.max_rows, early_stop, record)
         key = random.key(task.seed, f"apgd-{'custom' if callable(self.loss) else self.loss}")
         runs = []
         for rank in (0,) if targets is None else self._ranks(targets.shape[1]):
@@ -183,7 +210,11 @@ class APGD(Attack):
         adv = select(found.success, found.output, found.best)
         logits, _ = logits_of(task.classifier, adv, state, self.eot_samples)
         norm = norms.get(self.norm)
-        success, distance = success_and_distance(norm, x, adv, is_wrong(y, logits), task.epsilon)
+        wrong = is_wrong(y, logits)
+        if self._made <= sum(steps for _, steps in moves.phases(self.steps)[:-1]):
+            # The whole run goes on from beyond the ball, and need not find what lies within on the way.
+            wrong = ops.zeros_like(wrong)
+        success, distance = success_and_distance(norm, x, adv, wrong, task.epsilon)
         queries = found.queries + passes
         return AttackResult(adv, success, found.best_loss, distance, queries, _stacked(record))
 

@@ -66,7 +66,7 @@ class Climber:
         self.rho = rho
         self.visit = visit
 
-    def run(self, x, given, epsilon, start, state, steps, *, own=None, record=None):
+    def run(self, x, given, epsilon, start, state, steps, *, made=None, own=None, record=None):
         """Climb from a start.
 
         Args:
@@ -75,7 +75,8 @@ class Climber:
             epsilon: `(batch,)` radii.
             start: `(batch, H, W, C)` first iterates.
             state: the classifier's state.
-            steps: int.
+            steps: int, for which the checkpoints are set.
+            made: int, after how many of them the run is cut off; None makes them all.
             own: `(batch,)` NumPy ints, the example that each row belongs to, -1 for none: the run drops
                 all rows of an example once one is broken, and ends when none is left. None: every row
                 runs to the end.
@@ -88,8 +89,9 @@ class Climber:
         ascent = self._begin(x, epsilon, start, state)
         least = least_saved(self.classifier, LEAST_SAVED, 2)
         shrinking = Shrinking(own, least) if own is not None else None
-        ends = [end for end in self.moves.checkpoints(steps) if end < steps]
-        stops = {*ends, steps - 1}
+        made = steps if made is None else made
+        ends = [end for end in self.moves.checkpoints(steps) if end < made]
+        stops = {*ends, made - 1}
         if shrinking:
             stops |= {look for look in _EARLY_LOOKS if look < min(stops, default=0)}
         begin, window = -1, 0  # Iteration -1 only evaluates the start.
@@ -110,14 +112,14 @@ class Climber:
                 state = ascent.state
                 found = ascent.outcome(np.int32(self.samples * (end + 1)))
                 tensors = (ascent._replace(state=()), constants)
-                tensors = shrinking.shrink(ascent.fooled, found, tensors, steps - end)
+                tensors = shrinking.shrink(ascent.fooled, found, tensors, made - end)
                 if tensors is None:
                     return Outcome(*shrinking.outcome), state
                 ascent, constants = tensors
                 ascent = ascent._replace(state=state)
                 x, _, epsilon = constants
-        ascent = self._finish(ascent, constants, steps - 1, record)
-        spent = self.samples * (steps + 1)
+        ascent = self._finish(ascent, constants, made - 1, record)
+        spent = self.samples * (made + 1)
         if shrinking:
             return Outcome(*shrinking.finish(ascent.outcome(np.int32(spent)))), ascent.state
         return ascent.outcome(ops.full((ops.shape(x)[0],), spent, dtype="int32")), ascent.state

@@ -20,16 +20,18 @@ class Attempts:
         x: `(batch, H, W, C)` clean images.
         epsilon: `(batch,)` radii.
         steps: int, iterations of a run.
+        made: int, after how many of them each run is cut off.
         max_rows: int, the most rows of a batch: runs of few examples are stacked up to it.
         early_stop: bool, whether examples leave a run once they are broken.
         record: dict that gets the trace, or None. With it every run covers all examples.
     """
 
-    def __init__(self, climber, x, epsilon, steps, max_rows, early_stop, record):
+    def __init__(self, climber, x, epsilon, steps, made, max_rows, early_stop, record):
         self.climber = climber
         self.x = x
         self.epsilon = epsilon
         self.steps = steps
+        self.made = made
         self.early_stop = early_stop
         self.record = record
         # In a graph that is being traced no batch can shrink.
@@ -64,7 +66,7 @@ class Attempts:
             if len(rows) == 0:
                 break
             least = least_saved(self.climber.classifier, LEAST_SAVED, 2)
-            count, self.size = plan(len(rows), self.size, len(runs), self.steps, self.max_rows, least)
+            count, self.size = plan(len(rows), self.size, len(runs), self.made, self.max_rows, least)
             outcome, state = self._some(runs[:count], rows, state)
             self._keep(outcome)
             runs = runs[count:]
@@ -88,17 +90,23 @@ class Attempts:
 
     def _phases(self, x, given, epsilon, start, state, own=None):
         moves = self.climber.moves
-        queries = 0
         *before, (_, last) = moves.phases(self.steps)
+        queries, left = 0, self.made
         for factor, steps in before:
             # Beyond the ball nothing counts as broken, so nothing leaves.
-            radius = factor * epsilon
+            radius, made = factor * epsilon, min(steps, left)
             first = moves.enter(x, start, radius)
-            outcome, state = self.climber.run(x, given, radius, first, state, steps, record=self.record)
-            start, queries = outcome.best, queries + outcome.queries
+            outcome, state = self.climber.run(
+                x, given, radius, first, state, steps, made=made, record=self.record
+            )
+            start, queries, left = outcome.best, queries + outcome.queries, left - made
+            if not left:
+                end = moves.enter(x, start, epsilon)
+                none = ops.zeros_like(outcome.success)
+                return outcome._replace(output=end, success=none, best=end, queries=queries), state
         first = moves.enter(x, start, epsilon)
         outcome, state = self.climber.run(
-            x, given, epsilon, first, state, last, own=own, record=self.record
+            x, given, epsilon, first, state, last, made=left, own=own, record=self.record
         )
         return outcome._replace(queries=queries + outcome.queries), state
 

@@ -7,7 +7,7 @@ from sharedkeras.evaluation.report.charts import linear_ticks
 _WIDTH, _HEIGHT = 660, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 10, 12, 42
 _MOST_DOTS = 1500
-_SCREEN = 3  # APGD-CE, and APGD-T in two parts: a survivor's margin is the smallest that they left.
+_SCREEN = 4  # APGD-CE, and APGD-T in three parts: a survivor's margin is the smallest that they left.
 
 
 def margin_plot(report):

@@ -3,10 +3,12 @@
 import dataclasses
 
 from sharedkeras.attacks import APGD, FAB, Square
+from sharedkeras.attacks.apgd.apgd import GLANCE
 from sharedkeras.math import norms
 
-SCREEN = ("apgd-ce", "apgd-t-3", "apgd-t-rest")
-"""The attacks of `estimate` that find out which examples are near to the boundary."""
+SCREEN = ("apgd-ce", "apgd-t-3", "apgd-t-glance", "apgd-t-rest")
+"""The attacks of `estimate` that find out which examples are near to the boundary; the third is the
+beginning of the fourth."""
 SCREEN_TARGETS = 3
 REST = ("fab-t", "square")
 """The rest of `standard`: with the screen's attacks they are all of it."""
@@ -57,12 +59,14 @@ def _paper(norm, epsilon):
 
 def _estimate(norm, epsilon):
     standard = _standard(norm, epsilon)
-    first, nearest, others = SCREEN
+    first, nearest, glance, others = SCREEN
     targeted = standard["apgd-t"]
+    rest = dataclasses.replace(targeted, skip=SCREEN_TARGETS)
     return {
         first: standard[first],
         nearest: dataclasses.replace(targeted, targets=SCREEN_TARGETS),
-        others: dataclasses.replace(targeted, skip=SCREEN_TARGETS),
+        glance: dataclasses.replace(rest, stop_after=min(GLANCE, rest.steps)),
+        others: rest,
         **{name: standard[name] for name in REST},
     }
 
@@ -90,8 +94,8 @@ def ensemble(version, *, norm, epsilon):
     - `rand`: APGD-CE and APGD-DLR on the mean of 20 draws, for randomised networks.
     - `paper`: APGD-CE, APGD-DLR, FAB, Square, the four of the paper's tables.
     - `quick`: APGD-CE, APGD-T; an upper bound of `standard`.
-    - `estimate`: those of `standard`, APGD-T in two: on 3 targets and on the other 6; `autoattack` runs
-      the last three on a part of the examples only.
+    - `estimate`: those of `standard`, APGD-T in two: on 3 targets and on the other 6, between them the
+      first steps of the latter; `autoattack` runs most of them on a part of the examples only.
 
     Args:
         version: one of these names.
