@@ -87,8 +87,8 @@ def test_screen_goes_on_to_the_other_targets_where_these_break_some():
     assert {(e.broken_in_census, e.broken_in_audit) for e in found} == {(0, 0)}
     assert all(e.value == e.high == verdicts.robust for e in found)
     without = replay(_verdicts(1000, robust=0.5), 0, question)
-    # Four twentieths more, each by 1,200 of the 9,700 passes that a survivor costs, but for those that are
-    # audited in any case.
+    # Four twentieths more, each by 1,200 of the 9,700 passes that a survivor costs, but for those that
+    # are audited in any case.
     more = 0.2 * (1 - without.audited / without.survivors) * 1200 / 9700
     assert found[0].cost == pytest.approx(without.cost + more, abs=0.002)
 
