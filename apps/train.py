@@ -93,6 +93,7 @@ _FIELDS = {
     "epochs": flags.DEFINE_integer,
     "validation_size": flags.DEFINE_integer,
     "validation_examples": flags.DEFINE_integer,
+    "validation_queries": flags.DEFINE_integer,
     "epsilon": flags.DEFINE_float,
     "attack": flags.DEFINE_string,
     "learning_rate": flags.DEFINE_float,

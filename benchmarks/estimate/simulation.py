@@ -19,7 +19,7 @@ class Verdicts(NamedTuple):
     """What every attack does to every example.
 
     Attributes:
-        broken_at: `(n,)` ints: 0 misclassified from the outset, 1 to 5 broken by the attack of that
+        broken_at: `(n,)` ints: 0 misclassified from the outset, 1 to 6 broken by the attack of that
             place in `apgd-ce, apgd-t-3, apgd-t-glance, apgd-t-rest, fab-t, square`, 7 by none.
         margin: `(n, 4)` floats, where the four attacks of the screen end on it.
         passes: `(n, 6)` floats, forward passes that each attack spends on it, were it run.

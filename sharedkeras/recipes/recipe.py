@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 from sharedkeras import data, models, objectives, training
-from sharedkeras.attacks import PGD, NoAttack
+from sharedkeras.attacks import PGD, NoAttack, Square
 from sharedkeras.attacks import registry as attacks
 from sharedkeras.training import learning_rates
 
@@ -51,6 +51,8 @@ class Recipe:
         natural_share: float in [0, 1), the share of the epochs, the first ones, without an attack.
         validation_size: int, images split from the end of the training set for choosing the weights.
         validation_examples: int, how many of them are attacked after each epoch.
+        validation_queries: int, queries of the random search (Square) that judges beside PGD: it finds
+            what a network hides from gradients. 0 leaves it out.
         patience: int, epochs without a larger robust validation accuracy after which a run ends, or None
             to train all epochs.
         stop_after: int, epochs after which a run ends while its schedules are those of `epochs`
@@ -92,6 +94,7 @@ class Recipe:
     natural_share: float = 0.0
     validation_size: int = 1000
     validation_examples: int = 500
+    validation_queries: int = 0
     patience: int | None = None
     stop_after: int | None = None
     train_share: float = 1.0
@@ -113,6 +116,7 @@ class Recipe:
             ("batch_size", 2),
             ("validation_size", 0),
             ("validation_examples", 0),
+            ("validation_queries", 0),
             ("seed", 0),
         ):
             value = getattr(self, name)
@@ -202,11 +206,14 @@ class Recipe:
         # In a short run stages may begin with the same epoch: the last one counts.
         return training.Curriculum(tuple(sorted(dict(stages).items(), key=lambda stage: stage[0])))
 
-    def make_validation_attack(self):
-        """Return the attack that judges a run while it trains, the same for all objectives."""
+    def make_validation_attacks(self):
+        """Return a dict of the attacks that judge a run while it trains, the same for all objectives."""
         # Together the steps go 2.5 times as far as the ball's edge, as in Madry et al.
         size = 2.5 * self.epsilon / _VALIDATION_STEPS
-        return PGD(epsilon=self.epsilon, step_size=size, steps=_VALIDATION_STEPS)
+        chosen = {"pgd": PGD(epsilon=self.epsilon, step_size=size, steps=_VALIDATION_STEPS)}
+        if self.validation_queries:
+            chosen["square"] = Square(epsilon=self.epsilon, queries=self.validation_queries)
+        return chosen
 
     def make_objective(self):
         """Return the objective, its schedules scaled to the run's length."""

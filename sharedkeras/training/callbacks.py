@@ -117,15 +117,15 @@ class RobustValidation(keras.callbacks.Callback):
     Args:
         x: `(n, H, W, C)` validation images.
         y: `(n,)` labels.
-        attack: the attack that judges.
+        attacks: dict from name to attack; robust is who withstands all of them.
         batch_size: int.
         examples: int, how many of the images are attacked; the natural accuracy is over all.
     """
 
-    def __init__(self, x, y, *, attack, batch_size, examples):
+    def __init__(self, x, y, *, attacks, batch_size, examples):
         super().__init__()
         self.x, self.y = x, y
-        self.attack = attack
+        self.attacks = attacks
         self.batch_size = batch_size
         self.examples = examples
         self._classifier = None
@@ -142,7 +142,7 @@ class RobustValidation(keras.callbacks.Callback):
             self._classifier,
             self.x[:n],
             self.y[:n],
-            {"robust": self.attack},
+            self.attacks,
             batch_size=self.batch_size,
             checks=False,
             verbose=False,

@@ -228,7 +228,9 @@ def estimate_seconds(network, recipe, examples, updates=None, start=0):
     if updates is not None:
         return recipe.batch_size * updates * unit * (curriculum.at(start).gradients + step)
     gradients = [curriculum.at(epoch).gradients for epoch in range(start, recipe.trained_epochs)]
-    validation = recipe.validation_examples * recipe.make_validation_attack().gradients
+    # A query is a forward pass, about half an input gradient.
+    judged = recipe.make_validation_attacks()["pgd"].gradients + 0.5 * recipe.validation_queries
+    validation = recipe.validation_examples * judged
     return unit * sum(examples * (count + step) + validation for count in gradients)
 
 
@@ -371,7 +373,7 @@ def _fit(
             callbacks.RobustValidation(
                 held_out.x,
                 held_out.y,
-                attack=recipe.make_validation_attack(),
+                attacks=recipe.make_validation_attacks(),
                 batch_size=recipe.batch_size,
                 examples=min(recipe.validation_examples, len(held_out.x)),
             )

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import keras
 import numpy as np
@@ -179,10 +180,34 @@ def test_a_run_ends_when_robustness_no_longer_rises(tmp_path, monkeypatch):
         np.testing.assert_array_equal(a, c)
 
 
+def test_random_search_tells_what_is_hidden_from_gradients():
+    keras.utils.set_random_seed(0)
+    images = keras.Input((6, 6, 1))
+    # No gradient passes the rounding; half a grey level more changes it all the same.
+    seen = keras.layers.Flatten()(keras.layers.Lambda(lambda t: ops.round(2.0 * t))(images))
+    network = keras.Model(images, keras.layers.Dense(3)(seen))
+    x = np.random.default_rng(0).uniform(0, 1, (40, 6, 6, 1)).astype("float32")
+    y = ops.convert_to_numpy(network(x)).argmax(axis=1)
+    trainer = types.SimpleNamespace(judged=network, stop_training=False)
+    logs = {}
+    for queries in (0, 60):
+        recipe = dataclasses.replace(TINY, epsilon=0.1, validation_queries=queries)
+        judge = callbacks.RobustValidation(
+            x, y, attacks=recipe.make_validation_attacks(), batch_size=16, examples=30
+        )
+        judge.set_model(trainer)
+        judge.on_epoch_end(0, logs.setdefault(queries, {}))
+        assert logs[queries]["val_natural"] == 1
+    # The start of PGD is random, and so breaks some; the search goes on from there.
+    assert logs[60]["val_robust"] < 0.3 < 0.6 < logs[0]["val_robust"]
+
+
 @pytest.mark.parametrize(
     "values",
     [
         {"patience": 0},
+        {"validation_queries": -1},
+        {"validation_queries": 0.5},
         {"patience": 2, "validation_examples": 0},
         {"train_share": 0},
         {"train_share": 1.5},

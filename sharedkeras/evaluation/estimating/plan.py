@@ -89,8 +89,8 @@ def decide(evidence, question):
     the first steps of APGD-T on the other targets for all whom these leave, and all its steps for the
     twentieth that they bring nearest to one of these; in both cases for more while the farthest screened
     still fall. The survivors nearest to the boundary are judged in full, and so is a random sample of
-    the others: the m of the smallest random numbers, one for each example, so that samples
-    nest. Looks at m, 2 m, 4 m and all others follow one another until the interval is narrow enough.
+    the others: the m of the smallest random numbers, one for each example, so that samples nest. Looks
+    at m, 2 m, 4 m and all others follow one another until the interval is narrow enough.
 
     How far screen and census go depends on margins and on what they found themselves, never on the
     audit, so that the audit stays a simple random sample of the others.
@@ -123,7 +123,7 @@ def decide(evidence, question):
         standing = standing & ~(screened & fallen)
     survivors = _by_margin(evidence, standing, margins)
     attacks = (*targeted, *REST)
-    broken = _broken(evidence, *attacks)
+    broken = _broken(evidence, *attacks, glance)
     judged = broken | _seen(evidence, attacks[-1])
     census, settled = _extent(survivors, _CENSUS, judged, broken)
     far = survivors[census:]
