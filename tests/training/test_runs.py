@@ -188,18 +188,21 @@ def test_random_search_tells_what_is_hidden_from_gradients():
     network = keras.Model(images, keras.layers.Dense(3)(seen))
     x = np.random.default_rng(0).uniform(0, 1, (40, 6, 6, 1)).astype("float32")
     y = ops.convert_to_numpy(network(x)).argmax(axis=1)
-    trainer = types.SimpleNamespace(judged=network, stop_training=False)
+    update = types.SimpleNamespace(value=np.int32(0))
+    trainer = types.SimpleNamespace(
+        judged=network, stop_training=False, update=update, steps_per_epoch=1
+    )
     logs = {}
     for queries in (0, 60):
-        recipe = dataclasses.replace(TINY, epsilon=0.1, validation_queries=queries)
+        recipe = dataclasses.replace(TINY, epsilon=0.2, validation_queries=queries)
         judge = callbacks.RobustValidation(
             x, y, attacks=recipe.make_validation_attacks(), batch_size=16, examples=30
         )
         judge.set_model(trainer)
         judge.on_epoch_end(0, logs.setdefault(queries, {}))
         assert logs[queries]["val_natural"] == 1
-    # The start of PGD is random, and so breaks some; the search goes on from there.
-    assert logs[60]["val_robust"] < 0.3 < 0.6 < logs[0]["val_robust"]
+    # PGD moves nowhere from its random start.
+    assert logs[60]["val_robust"] < 0.5 < 0.8 < logs[0]["val_robust"]
 
 
 @pytest.mark.parametrize(
