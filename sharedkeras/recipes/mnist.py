@@ -27,7 +27,6 @@ _NIGHT = {
     "schedule_options": {"warmup": 0.5},
     "weight_decay": 0.0,
     "ema_decay": 0.999,
-    "validation_queries": 300,
 }
 
 RECIPES = (

@@ -20,8 +20,7 @@ _HALF_HOUR = {
     "schedule": "one-cycle",
     "weight_decay": 0.0,
     "ema_decay": 0.999,
-    # Where only gradients judge, epochs of large steps look better than the small ones after them.
-    "validation_queries": 300,
+    "validation_examples": 1000,
 }
 
 RECIPES = (
