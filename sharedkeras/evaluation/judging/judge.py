@@ -85,7 +85,7 @@ def _judge(network, x, y, attacks, options, schedule):
         attack, classes = attacks[name], classifier.num_classes
         return 0.0 if classes is None else attack.query_cost * attack.most_queries(classes)
 
-    with Progress(options.verbose, cost) as progress, DevicePool(classifier) as pool:
+    with Progress(options.verbose, cost, options.cascade) as progress, DevicePool(classifier) as pool:
         for name, rows, later in schedule(attacks, tally):
             probe = probe_gradients and not tally.has_begun(name)
             run = _Run(name, attacks[name], classifier, examples, batch_size, options, probe)

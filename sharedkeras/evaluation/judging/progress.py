@@ -24,18 +24,20 @@ class Progress:
     """A bar with the time remaining for each attack, and a line when it has ended.
 
     The time remaining in all is reckoned from the forward passes that are left and from how long those
-    so far took: known from the first batch on, and too large as long as later attacks are counted for
-    examples that earlier ones will break. Without a terminal only the lines are written, so that a log
+    so far took: known from the first batch on, and too large by what later attacks are spared by the
+    examples that are still to be broken. Without a terminal only the lines are written, so that a log
     stays readable.
 
     Args:
         verbose: bool; None shows progress where standard error is a terminal.
         cost: function of an attack's name that gives the forward passes of an example that withstands
             it, 0 where that is not known.
+        cascade: bool, whether later attacks are spared the examples that an earlier one breaks.
     """
 
-    def __init__(self, verbose=None, cost=None):
+    def __init__(self, verbose=None, cost=None, cascade=False):
         self._cost = cost or (lambda name: 0.0)
+        self._cascade = cascade
         self._spent, self._later, self._left = 0.0, 0.0, 0
         self._begun = self._told = time.perf_counter()
         console = Console(stderr=True)
@@ -99,7 +101,8 @@ class Progress:
         if not self._spent:
             return None
         rate = (time.perf_counter() - self._begun) / self._spent
-        return rate * (self._left * self._cost(self._name) + self._later)
+        spared = self._broken / max(self._total, 1) if self._cascade else 0.0
+        return rate * (self._left * self._cost(self._name) + (1.0 - spared) * self._later)
 
     def _in_all(self):
         left = self.seconds_left
