@@ -1,0 +1,108 @@
+"""Attacks the ONNX file of each network of the zoo and compares it with the network.
+
+    python -m benchmarks.zoo.exports --n=1000 --out=benchmarks/results/zoo_exports.md
+
+The network is exported and the file read back as a network of its own, which APGD-CE and APGD-T attack
+by its own gradients; onnxruntime, which is what a deployment runs, says of every image that they leave
+whether the file recognises it. The same images, drawn at random, and the same draws for both.
+"""
+
+import pathlib
+import tempfile
+
+import numpy as np
+import onnxruntime
+from absl import app, flags
+from keras import ops
+
+import export
+import zoo
+from sharedkeras import backend, data, evaluation
+from sharedkeras.data.subset import subset
+from sharedkeras.files import write_atomically
+
+_NAMES = flags.DEFINE_list("names", [], "Entries of the zoo; default: all.")
+_N = flags.DEFINE_integer("n", 1000, "Test images.", lower_bound=1)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the images and the attacks.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Images at once.", lower_bound=1)
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Directory of the data.")
+_OUT = flags.DEFINE_string("out", None, "Markdown file to write; printed in any case.")
+_HEAD = (
+    "network",
+    "epsilon",
+    "natural %",
+    "of the file %",
+    "robust %",
+    "of the file %",
+    "verdicts that differ",
+    "largest difference of logits",
+)
+
+
+def judge(network, x, y, rows, card):
+    """Return the report of APGD-CE and APGD-T."""
+    return evaluation.autoattack(
+        network,
+        x,
+        y,
+        norm=card["norm"],
+        epsilon=card["epsilon"],
+        version="quick",
+        batch_size=_BATCH_SIZE.value,
+        seed=_SEED.value,
+        index=rows,
+    )
+
+
+def recognised(session, x, y):
+    """Tell which images onnxruntime recognises, and return its logits."""
+    size = _BATCH_SIZE.value
+    logits = np.concatenate([session(x[at : at + size]) for at in range(0, len(x), size)])
+    return logits.argmax(axis=1) == y, logits
+
+
+def row(name, directory):
+    """Return the cells of a network's line."""
+    card = zoo.card(name)
+    images = data.load(card["dataset"], "test", data_dir=_DATA_DIR.value)
+    rows = subset(len(images.x), min(_N.value, len(images.x)), method="random", seed=_SEED.value)
+    x, y = images.x[rows], images.y[rows]
+    network = zoo.load(name)
+    path = pathlib.Path(directory) / f"{name}.onnx"
+    export.onnx(network, path, x=x[:64])
+    session = export.load_onnx(path)
+    own = judge(network, x, y, rows, card)
+    of_file = judge(export.from_onnx(path), x, y, rows, card)
+    clean, logits = recognised(session, x, y)
+    withstands, _ = recognised(session, of_file.adversarial, y)
+    robust = clean & withstands
+    size = _BATCH_SIZE.value
+    theirs = [ops.convert_to_numpy(network(x[at : at + size])) for at in range(0, len(x), size)]
+    return (
+        name,
+        f"{card['epsilon']:g}",
+        f"{100 * own.clean:.1f}",
+        f"{100 * np.mean(clean):.1f}",
+        f"{100 * own.robust:.1f}",
+        f"{100 * np.mean(robust):.1f}",
+        str(int(np.sum(robust != own.robust_flags))),
+        f"{np.abs(np.concatenate(theirs) - logits).max():.1e}",
+    )
+
+
+def main(_):
+    """Print a line for each network, and write the table that is asked for."""
+    lines = [f"| {' | '.join(_HEAD)} |", f"|{' --- |' * len(_HEAD)}"]
+    print("\n".join(lines), flush=True)
+    with tempfile.TemporaryDirectory() as directory:
+        for name in _NAMES.value or zoo.names():
+            lines.append(f"| {' | '.join(row(name, directory))} |")
+            print(lines[-1], flush=True)
+    told = f"APGD-CE and APGD-T, {_N.value} random test images, seed {_SEED.value}"
+    lines += ["", f"{told}; {backend.version()}, onnxruntime {onnxruntime.__version__}."]
+    if _OUT.value:
+        write_atomically(pathlib.Path(_OUT.value), "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    app.run(main)
