@@ -31,9 +31,9 @@ _HEAD = (
     "network",
     "epsilon",
     "natural %",
-    "of the file %",
+    "natural, file %",
     "robust %",
-    "of the file %",
+    "robust, file %",
     "verdicts that differ",
     "largest difference of logits",
 )
