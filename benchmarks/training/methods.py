@@ -7,12 +7,14 @@ Every figure is read from the cards, which must be on the same images in the sam
 between the recipes beside the objective is written under the table.
 """
 
+import dataclasses
 import pathlib
 
 from absl import app, flags
 
 import zoo
 from sharedkeras.files import write_atomically
+from sharedkeras.recipes.recipe import Recipe
 
 flags.DEFINE_string("out", None, "Markdown file to write; printed in any case.")
 FLAGS = flags.FLAGS
@@ -58,7 +60,10 @@ def row(card):
 
 def differences(cards):
     """Return a line for every field of the recipes that is not the same in all."""
-    recipes = {card["training"]["recipe"]["objective"]: card["training"]["recipe"] for card in cards}
+    # A card may be older than a field, which then was what it is by default.
+    usual = {field.name: field.default for field in dataclasses.fields(Recipe)}
+    recipes = [usual | card["training"]["recipe"] for card in cards]
+    recipes = {recipe["objective"]: recipe for recipe in recipes}
     lines = []
     for field in sorted(set().union(*recipes.values()) - _OF_OBJECTIVE):
         values = {name: repr(recipe.get(field)) for name, recipe in recipes.items()}
@@ -86,7 +91,10 @@ def page(cards):
     text = [f"| {' | '.join(line)} |" for line in lines]
     text += ["", ", ".join(f"{k} {v}" for k, v in on.items() if v is not None) + "."]
     text += [f"Trained on: {'; '.join(hardware)}. Minutes are of training, validation included.", ""]
-    text += ["Beside the objective and its options the recipes differ in:", "", *differences(cards)]
+    if lines := differences(cards):
+        text += ["Beside the objective and its options the recipes differ in:", "", *lines]
+    else:
+        text += ["The recipes differ in the objective and its options only."]
     return "\n".join(text) + "\n"
 
 
