@@ -11,6 +11,7 @@ and the seconds. Finished rows are kept, so that the same command goes on where 
 
 import dataclasses
 import json
+import math
 import pathlib
 import time
 
@@ -24,7 +25,7 @@ from sharedkeras.files import read_json, write_atomically
 from sharedkeras.recipes.recipe import Recipe
 from sharedkeras.training import callbacks
 from sharedkeras.training.collapse import WatchLatent
-from sharedkeras.training.divergence import WatchLoss
+from sharedkeras.training.divergence import DivergedError, StopWhenDiverged, WatchLoss
 from sharedkeras.training.run import prepare
 
 flags.DEFINE_string("output", None, "File of the rows, JSON; a table goes beside it.", required=True)
@@ -129,26 +130,25 @@ def run(setting, seed, train, held_out):
         trainer.objective = constant
     first, told = First(), []
     watch = WatchLatent(x[:_WATCHED], trainer.objective.taps, lambda *finding: told.append(finding))
-    history = trainer.fit(
-        batches,
-        epochs=recipe_.epochs,
-        callbacks=[callbacks.EpochState(batches), first, watch, WatchLoss(lambda *f: told.append(f))],
-        shuffle=False,
-        verbose=0,
-    ).history
-    seconds = time.perf_counter() - began
-    report = evaluate(
-        trainer.judged, held_out.x, held_out.y, {"pgd10": JUDGE}, checks=False, verbose=False
-    )
+    watching = [StopWhenDiverged(x[:_WATCHED]), callbacks.EpochState(batches), first, watch]
+    watching.append(WatchLoss(lambda *finding: told.append(finding)))
+    row = {"setting": setting, "seed": seed, "natural": None, "pgd10": None, "terms": {}}
+    try:
+        row["terms"] = trainer.fit(
+            batches, epochs=recipe_.epochs, callbacks=watching, shuffle=False, verbose=0
+        ).history
+    except DivergedError as error:
+        told.append(("diverged", str(error)))
+    row["seconds"] = time.perf_counter() - began
+    if row["terms"]:
+        report = evaluate(
+            trainer.judged, held_out.x, held_out.y, {"pgd10": JUDGE}, checks=False, verbose=False
+        )
+        row |= {"natural": report.clean, "pgd10": report.robust}
     return {
-        "setting": setting,
-        "seed": seed,
-        "natural": report.clean,
-        "pgd10": report.robust,
-        "first_losses": first.losses,
-        "terms": history,
+        **row,
+        "first_losses": [loss for loss in first.losses if math.isfinite(loss)],
         "findings": told,
-        "seconds": seconds,
         "recipe": dataclasses.asdict(recipe_),
         "backend": backend.version(),
     }
@@ -167,8 +167,10 @@ def table(rows):
                 str(row["seed"]),
                 f"{row['first_losses'][0]:.2f}",
                 f"{max(row['first_losses']):.2f}",
-                f"{100 * row['natural']:.1f}",
-                f"{100 * row['pgd10']:.1f}",
+                *(
+                    "" if row[name] is None else f"{100 * row[name]:.1f}"
+                    for name in ("natural", "pgd10")
+                ),
                 f"{divergence[-1]:.2f}" if divergence else "",
                 f"{row['terms']['latent_nats'][-1]:.2f}" if divergence else "",
                 ", ".join(code for code, _ in row["findings"]),
