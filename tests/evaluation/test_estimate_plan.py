@@ -64,55 +64,64 @@ def test_cost_where_nobody_falls(n, precision, most):
     assert estimate.cost <= most
 
 
-def test_screen_follows_those_that_fall_to_it():
-    verdicts = _verdicts(1000, robust=0.5)
-    nearest = np.argsort(np.where(verdicts.broken_at > 1, verdicts.margin[:, 0], np.inf))
-    verdicts.broken_at[nearest[200:320:10]] = 2  # Until 0.62 of 500 whom APGD-CE leaves.
-    question = Question(precision=0.01, confidence=0.95)
-    found = [replay(verdicts, seed, question) for seed in range(20)]
-    # Screened are 0.5, 0.6, 0.7, and the last tenth is empty at 0.8.
-    assert {e.survivors for e in found} == {488}
+def _nearest_first(verdicts):
+    """Return the rows, those first whom APGD-CE leaves nearest to the boundary."""
+    return np.argsort(np.where(verdicts.broken_at > 1, verdicts.margin[:, 0], np.inf))
+
+
+PRECISE = Question(precision=0.01, confidence=0.95)
+
+
+def _all_fall_to_the_screen(verdicts, survivors):
+    """Assert that census and audit find nobody, whatever the audit, and return the cost."""
+    found = [replay(verdicts, seed, PRECISE) for seed in range(20)]
+    assert {e.survivors for e in found} == {survivors}
     assert {(e.broken_in_census, e.broken_in_audit) for e in found} == {(0, 0)}
     assert all(e.value == e.high == verdicts.robust for e in found)
+    return found[0].cost
+
+
+def _cost_with_more_screened(share):
+    """Return the cost where nobody falls, and that of the other targets for a further share.
+
+    They take 1,200 of the 9,700 passes that a survivor costs, and are spent on the audited in any case.
+    """
+    without = replay(_verdicts(1000, robust=0.5), 0, PRECISE)
+    return without.cost + share * (1 - without.audited / without.survivors) * 1200 / 9700
+
+
+def test_screen_follows_those_that_fall_to_it():
+    verdicts = _verdicts(1000, robust=0.5)
+    nearest = _nearest_first(verdicts)
+    verdicts.broken_at[nearest[200:320:10]] = 2  # Until 0.62 of 500 whom APGD-CE leaves.
+    # Screened are 0.5, 0.6, 0.7, and the last tenth is empty at 0.8.
+    _all_fall_to_the_screen(verdicts, survivors=488)
 
 
 def test_screen_goes_on_to_the_other_targets_where_these_break_some():
     verdicts = _verdicts(1000, robust=0.5)
-    nearest = np.argsort(np.where(verdicts.broken_at > 1, verdicts.margin[:, 0], np.inf))
+    nearest = _nearest_first(verdicts)
     verdicts.broken_at[nearest[[20, 45, 60, 80]]] = 4  # Until 0.16 of 500.
-    question = Question(precision=0.01, confidence=0.95)
-    found = [replay(verdicts, seed, question) for seed in range(20)]
     # The other targets are tried on 0.05, 0.1, 0.15, 0.2, and the last twentieth is empty at 0.25.
-    assert {e.survivors for e in found} == {496}
-    assert {(e.broken_in_census, e.broken_in_audit) for e in found} == {(0, 0)}
-    assert all(e.value == e.high == verdicts.robust for e in found)
-    without = replay(_verdicts(1000, robust=0.5), 0, question)
-    # Four twentieths more, each by 1,200 of the 9,700 passes that a survivor costs, but for those that
-    # are audited in any case.
-    more = 0.2 * (1 - without.audited / without.survivors) * 1200 / 9700
-    assert found[0].cost == pytest.approx(without.cost + more, abs=0.002)
+    cost = _all_fall_to_the_screen(verdicts, survivors=496)
+    # Four twentieths more.
+    assert cost == pytest.approx(_cost_with_more_screened(0.2), abs=0.002)
 
 
 def test_a_glance_tells_who_is_near_to_the_other_targets():
     verdicts = _verdicts(1000, robust=0.5)
-    nearest = np.argsort(np.where(verdicts.broken_at > 1, verdicts.margin[:, 0], np.inf))
+    nearest = _nearest_first(verdicts)
     fallen = nearest[[30, 260, 340, 490]]  # By the other margins they lie anywhere.
     verdicts.broken_at[fallen] = [4, 4, 3, 4]
     verdicts.margin[fallen, 2] = [0.002, 0.001, -0.1, 0.003]
-    question = Question(precision=0.01, confidence=0.95)
-    found = [replay(verdicts, seed, question) for seed in range(20)]
-    assert {e.survivors for e in found} == {496}
-    assert {(e.broken_in_census, e.broken_in_audit) for e in found} == {(0, 0)}
-    assert all(e.value == e.high == verdicts.robust for e in found)
-    without = replay(_verdicts(1000, robust=0.5), 0, question)
+    cost = _all_fall_to_the_screen(verdicts, survivors=496)
     # The first twentieth holds all, and a second one nobody.
-    more = 0.05 * (1 - without.audited / without.survivors) * 1200 / 9700
-    assert found[0].cost == pytest.approx(without.cost + more, abs=0.002)
+    assert cost == pytest.approx(_cost_with_more_screened(0.05), abs=0.002)
 
 
 def test_whom_the_screen_does_not_reach_the_audit_finds():
     verdicts = _verdicts(1000, robust=0.5)
-    nearest = np.argsort(np.where(verdicts.broken_at > 1, verdicts.margin[:, 0], np.inf))
+    nearest = _nearest_first(verdicts)
     verdicts.broken_at[nearest[300:500:10]] = 2  # 20 of them, none of the nearer half.
     question = Question(precision=0.02, confidence=0.95)
     found = [replay(verdicts, seed, question) for seed in range(40)]
