@@ -30,7 +30,7 @@ from sharedkeras.training.run import prepare
 
 flags.DEFINE_string("output", None, "File of the rows, JSON; a table goes beside it.", required=True)
 flags.DEFINE_string("data_dir", None, "Directory of the data.")
-flags.DEFINE_list("settings", None, "Some of the settings; default: all.")
+flags.DEFINE_multi_string("settings", None, "A setting, may be given again; default: all.")
 flags.DEFINE_list("seeds", ["0", "1"], "Seeds.")
 flags.DEFINE_integer("images", 8000, "Training images.")
 flags.DEFINE_integer("held_out", 1000, "Images that the networks are judged on.")
