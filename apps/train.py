@@ -55,6 +55,12 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "objective", None, f"{', '.join(registered.objectives())}; default: shared-information."
 )
+flags.DEFINE_string(
+    "initial_weights",
+    None,
+    "Network whose weights the training begins with: a name of the zoo, a run directory or a file. Its "
+    "last layer may have other classes.",
+)
 flags.DEFINE_bool("list_recipes", False, "Print the recipes with source, cost and accuracy, and end.")
 flags.DEFINE_bool("resume", False, "Go on with the run in --run_dir from its last checkpoint.")
 flags.DEFINE_float(
@@ -182,7 +188,7 @@ def _recipe():
             recipe = recipe.with_objective(FLAGS.objective)
     else:
         recipe = recipes.find(FLAGS.dataset or "mnist-mini", FLAGS.model, FLAGS.objective)
-    fields = (*_FIELDS, *_CHOICES, "dataset", "model", "seed", "batch_size")
+    fields = (*_FIELDS, *_CHOICES, "dataset", "model", "initial_weights", "seed", "batch_size")
     given = {name: getattr(FLAGS, name) for name in fields}
     changes = {name: value for name, value in given.items() if value is not None}
     for field, owner in (
@@ -216,6 +222,9 @@ def _announce(recipe, run_dir):
         print(f"{recipe.validation_size:,} for validation")
         total = network.count_params()
         print(f"network     {network.name}: {trainable:,} trainable parameters, {total:,} in all")
+        if recipe.initial_weights is not None:
+            new = f", but for {' and '.join(trainer.new_layers)}" if trainer.new_layers else ""
+            print(f"weights     those of {recipe.initial_weights}{new}")
         print(f"objective   {recipe.make_objective()}")
         for epoch, attack in recipe.make_curriculum().stages[1:]:
             print(f"            from epoch {epoch}: {attack}")
@@ -328,6 +337,10 @@ def main(_):
             "Processes that train together need --distribution=data_parallel and one --run_dir. "
             f"Received: --distribution={FLAGS.distribution}, --run_dir={FLAGS.run_dir}"
         )
+    if FLAGS.initial_weights is not None:
+        import zoo
+
+        zoo.check_source(FLAGS.initial_weights)
     start_up.prepare_frameworks()
     if FLAGS.join:
         import keras
@@ -358,6 +371,7 @@ def main(_):
 
 
 def _train(recipe, run_dir):
+    import zoo
     from sharedkeras import training
 
     clock = wording.Clock()
@@ -375,6 +389,7 @@ def _train(recipe, run_dir):
         announce=_announce(recipe, run_dir),
         verbose="auto" if sys.stdout.isatty() else 2,
         distribution=FLAGS.distribution,
+        find=zoo.find,
     )
     if FLAGS.join and not training.part():
         return  # The first process judges and exports.

@@ -13,6 +13,7 @@ from sharedkeras.models.logits_of import logits_of
 from sharedkeras.models.preact_resnet import preact_resnet18
 from sharedkeras.models.resnet import resnet18, resnet50
 from sharedkeras.models.round_weights import round_weights
+from sharedkeras.models.take_weights import take_weights
 from sharedkeras.models.vgg import vgg16
 from sharedkeras.models.wide_resnet import wide_resnet
 from sharedkeras.models.with_latent import with_latent
@@ -35,6 +36,7 @@ __all__ = [
     "resnet18",
     "resnet50",
     "round_weights",
+    "take_weights",
     "vgg16",
     "wide_resnet",
     "with_latent",

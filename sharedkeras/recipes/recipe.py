@@ -37,6 +37,9 @@ class Recipe:
             epochs, in (0, 1), is done.
         latent: bool, whether the network has the stochastic layer.
         latent_options: dict of arguments of `GaussianStochastic`, such as `shift`, its starting scale.
+        initial_weights: str, the trained network whose weights the training begins with (a run
+            directory, a file, or what else the caller of `training.fit` can find), or None for random
+            ones. Its head may be another one, see `sharedkeras.models.take_weights`.
         precision: "float32", or "mixed_bfloat16" or "mixed_float16" to compute forward and backward
             passes in half precision; weights and losses stay in float32, and so does what is kept.
         epochs: int, at least 1.
@@ -81,6 +84,7 @@ class Recipe:
     curriculum: tuple = ()
     latent: bool = True
     latent_options: dict = dataclasses.field(default_factory=dict)
+    initial_weights: str | None = None
     precision: str = "float32"
     epochs: int = 120
     batch_size: int = 128
@@ -166,6 +170,13 @@ class Recipe:
         if self.precision not in _PRECISIONS:
             raise ValueError(
                 f"Unknown precision; known are {_PRECISIONS}. Received: precision={self.precision!r}"
+            )
+        if self.initial_weights is not None and not (
+            isinstance(self.initial_weights, str) and self.initial_weights
+        ):
+            raise ValueError(
+                "`initial_weights` must be the name or path of a network, or None. "
+                f"Received: initial_weights={self.initial_weights!r}"
             )
         if self.latent_options and not self.latent:
             raise ValueError(

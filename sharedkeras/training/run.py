@@ -26,7 +26,7 @@ from sharedkeras.files import (
     write_atomically,
 )
 from sharedkeras.losses import cross_entropy
-from sharedkeras.models import FrozenClassifier
+from sharedkeras.models import FrozenClassifier, load_network, take_weights
 from sharedkeras.models.classifiers.gradients import input_gradient
 from sharedkeras.training import callbacks, checkpoint
 from sharedkeras.training.collapse import WatchLatent
@@ -164,19 +164,25 @@ def identify(recipe, x, y):
     }
 
 
-def prepare(recipe, *, steps_per_epoch):
+def prepare(recipe, *, steps_per_epoch, initial=None):
     """Build a recipe's network and compiled trainer, with all seeds set from the recipe's.
 
     Args:
         recipe: `Recipe`.
         steps_per_epoch: int, updates an epoch.
+        initial: `keras.Model` whose weights the network begins with, or None.
 
     Returns:
-        `RobustTrainer`.
+        `RobustTrainer`, whose `new_layers` are the layers that take no weights of `initial`, by name.
+
+    Raises:
+        ValueError: if `initial` is of another architecture.
     """
     keras.utils.set_random_seed(recipe.seed)
+    network = recipe.make_network()
+    new = () if initial is None else take_weights(network, initial)
     trainer = RobustTrainer(
-        recipe.make_network(),
+        network,
         recipe.make_objective(),
         seed=recipe.seed,
         weight_decay=recipe.weight_decay,
@@ -194,6 +200,7 @@ def prepare(recipe, *, steps_per_epoch):
         optimizer = keras.optimizers.Adam(rate)
     trainer.compile(optimizer=optimizer)
     trainer.steps_per_epoch = steps_per_epoch
+    trainer.new_layers = new
     return trainer
 
 
@@ -247,6 +254,7 @@ def fit(
     announce=None,
     verbose="auto",
     distribution=None,
+    find=load_network,
 ):
     """Train as a recipe says and keep everything in a run directory.
 
@@ -271,6 +279,7 @@ def fit(
             that were joined by `keras.distribution.initialize` the first one writes, to a directory that
             all of them see; only it announces and shows progress. It is no part of the recipe, so that a
             run goes on with another number of devices.
+        find: `find(source)` returns the network that `recipe.initial_weights` names, such as `zoo.find`.
 
     Returns:
         `Run`.
@@ -279,8 +288,9 @@ def fit(
         DivergedError: if a loss or a weight is not finite; what the epochs before have left stays.
         FileExistsError: if the directory holds another run, this one and `resume` is False, or another
             process works in it.
-        FileNotFoundError: if the data or the run to resume is not there.
-        ValueError: if a checkpoint is damaged, or of another network or run.
+        FileNotFoundError: if the data, the initial weights or the run to resume is not there.
+        ValueError: if a checkpoint is damaged, or of another network or run, or the initial weights are
+            of another architecture.
     """
     need_between(0, None, checkpoint_seconds=checkpoint_seconds)
     if max_steps is not None and max_steps < 1:
@@ -300,6 +310,11 @@ def fit(
     if distribution is not None:
         spread = data_parallel(recipe.batch_size)
     first = backend.process()[0] == 0
+    initial = None
+    if recipe.initial_weights is not None:
+        # Tried before a directory is made, so that a wrong name or network leaves nothing behind.
+        initial = find(recipe.initial_weights)
+        take_weights(recipe.make_network(), initial)
     run_dir = open_run(run_dir, recipe, resume=resume) if first else pathlib.Path(run_dir)
     with locked(run_dir) if first else contextlib.nullcontext(), spread:
         return _fit(
@@ -307,6 +322,7 @@ def fit(
             run_dir,
             train,
             held_out,
+            initial,
             resume=resume,
             max_steps=max_steps,
             deterministic=deterministic,
@@ -321,6 +337,7 @@ def _fit(
     run_dir,
     train,
     held_out,
+    initial,
     *,
     resume,
     max_steps,
@@ -346,7 +363,7 @@ def _fit(
         drop_remainder=True,
         part=(number, processes),
     )
-    trainer = prepare(recipe, steps_per_epoch=len(batches))
+    trainer = prepare(recipe, steps_per_epoch=len(batches), initial=initial)
     start, history = 0, {}
     if resume:
         start, history = checkpoint.restore_newest(

@@ -15,6 +15,7 @@ import pytest
 from keras import ops
 from support.cpu import half_precision
 
+import zoo
 from sharedkeras import attacks, data, models, objectives, recipes, training
 from sharedkeras.training import callbacks, checkpoint
 from sharedkeras.training.run import open_run, prepare
@@ -271,6 +272,47 @@ def test_options_of_the_stochastic_layer_and_policies_are_checked():
         dataclasses.replace(TINY, precision="float8")
 
 
+FINE_TUNED = dataclasses.replace(TINY, initial_weights="mnist-cnn-shared", learning_rate=1e-5)
+
+
+def test_a_run_begins_with_weights_of_the_zoo(tmp_path):
+    recipe = dataclasses.replace(FINE_TUNED, ema_decay=0.9)
+    run = training.fit(recipe, tmp_path / "a", verbose=0, max_steps=2, find=zoo.find)
+    test = data.load("mnist-mini", "test")
+    x, y = test.x[:200], test.y[:200]
+    logits = ops.convert_to_numpy(run.network(x))
+    assert (logits.argmax(-1) == y).mean() > 0.97  # Two updates from random weights reach some 0.1.
+    again = models.load_network(run.run_dir, weights="last")
+    np.testing.assert_allclose(ops.convert_to_numpy(again(x)), logits, atol=1e-5)
+    config = json.loads((run.run_dir / "config.json").read_text())
+    assert config["recipe"]["initial_weights"] == "mnist-cnn-shared"
+
+
+def test_the_average_begins_with_the_given_weights():
+    recipe = dataclasses.replace(FINE_TUNED, ema_decay=0.9)
+    source = zoo.load("mnist-cnn-shared")
+    trainer = prepare(recipe, steps_per_epoch=12, initial=source)
+    assert trainer.new_layers == ()
+    averages = [ops.convert_to_numpy(v) for v in trainer.average.variables]
+    for variable in source.trainable_variables:
+        value = ops.convert_to_numpy(variable)
+        assert any(a.shape == value.shape and np.array_equal(a, value) for a in averages)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "said"),
+    [
+        ({"initial_weights": "nobody"}, FileNotFoundError, "mnist-cnn-shared"),
+        ({"initial_weights": "cifar10-resnet18-nfgsm"}, ValueError, "another architecture"),
+    ],
+)
+def test_initial_weights_that_do_not_fit_leave_no_directory(changes, kind, said, tmp_path):
+    recipe = dataclasses.replace(FINE_TUNED, **changes)
+    with pytest.raises(kind, match=said):
+        training.fit(recipe, tmp_path / "a", verbose=0, max_steps=1, find=zoo.find)
+    assert not (tmp_path / "a").exists()
+
+
 def test_max_steps(tmp_path):
     run = training.fit(TINY, tmp_path / "c", verbose=0, max_steps=5)
     assert run.updates == 5
@@ -366,6 +408,7 @@ def test_checkpoint_holds_everything(unbroken):
         {"objective_options": {"alfa": 0.5}},
         {"objective_options": {"label_smoothing": 1.0}},
         {"seed": -1},
+        {"initial_weights": ""},
     ],
 )
 def test_bad_recipe(changes):
