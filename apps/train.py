@@ -188,6 +188,8 @@ def _recipe():
             recipe = recipe.with_objective(FLAGS.objective)
     else:
         recipe = recipes.find(FLAGS.dataset or "mnist-mini", FLAGS.model, FLAGS.objective)
+    if FLAGS.epochs is not None:  # First, so that what other flags say holds.
+        recipe = recipe.in_epochs(FLAGS.epochs)
     fields = (*_FIELDS, *_CHOICES, "dataset", "model", "initial_weights", "seed", "batch_size")
     given = {name: getattr(FLAGS, name) for name in fields}
     changes = {name: value for name, value in given.items() if value is not None}

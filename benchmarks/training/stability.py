@@ -18,7 +18,7 @@ import time
 import keras
 from absl import app, flags
 
-from sharedkeras import backend, data
+from sharedkeras import backend, data, recipes
 from sharedkeras.attacks import PGD
 from sharedkeras.evaluation import evaluate
 from sharedkeras.files import read_json, write_atomically
@@ -73,6 +73,9 @@ SETTINGS = {
     "shared, beta 0.1, lambda 0": _shared(beta=0.1, lam=0.0),
     "shared, beta 0.1, lambda 0.1": _shared(beta=0.1, lam=0.1),
     "shared, beta 0.1, no ramp": _shared(beta=0.1),
+    # What `--epochs` makes of the paper's recipes, beta 0.1 among it, and the second at equal cost.
+    "shared, paper's recipe in 3 epochs": {"of": "cifar10-resnet18-shared"},
+    "standard, paper's recipe in 5 epochs": {"of": "cifar10-resnet18-standard", "epochs": 5},
     **{
         f"shared, beta 0.1, cosine, warm-up {epochs}": {
             **_shared(beta=0.1),
@@ -105,17 +108,17 @@ def recipe(setting, seed):
     common = {
         "name": "stability",
         "source": "benchmarks/training/stability.py",
-        "dataset": "cifar10",
         "model": f"resnet18-w{FLAGS.width}",
         "epsilon": EPSILON,
         "attack": "n-fgsm",
-        "epochs": FLAGS.epochs,
-        "schedule": "one-cycle",
-        "schedule_options": {"rise": 0.3},
-        "augment": True,
         "seed": seed,
     }
-    return Recipe(**{**common, **SETTINGS[setting]})
+    options = {"epochs": FLAGS.epochs, **SETTINGS[setting]}
+    if "of" in options:
+        of = recipes.get(options["of"]).in_epochs(options["epochs"])
+        return dataclasses.replace(of, attack_options={}, **common)
+    cycle = {"schedule": "one-cycle", "schedule_options": {"rise": 0.3}}
+    return Recipe(**{**common, "dataset": "cifar10", "augment": True, **cycle, **options})
 
 
 def run(setting, seed, train, held_out):

@@ -10,7 +10,8 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         initial: float, the learning rate before the first drop.
-        drops: sequence of ints, epochs counted from 0 at whose beginning the rate drops.
+        drops: sequence of numbers, epochs counted from 0 at whose beginning the rate drops; 2.5 is the
+            middle of the third.
         factor: float in (0, 1), or a sequence of them, one for each drop.
         steps_per_epoch: int, updates an epoch.
         warmup: int, updates over which the rate rises linearly from zero; 0 for none.
@@ -110,6 +111,31 @@ def _cosine(rate, epochs, steps_per_epoch, *, warmup=0.0):
 
 def _one_cycle(rate, epochs, steps_per_epoch, *, rise=0.4):
     return OneCycle(rate, updates=epochs * steps_per_epoch, rise=rise)
+
+
+_MOST_WARMUP = 0.4  # Of a run, so that the rate is reached and used.
+
+
+def stretched(options, before, after):
+    """Return a schedule's options for a run of another length.
+
+    What happens at an epoch happens at the same share of the run. A warm-up keeps its length, since it
+    is the first updates that need it, but is at most 0.4 of the run.
+
+    Args:
+        options: dict, options of any schedule.
+        before: int, epochs of the run that they are for.
+        after: int, epochs of the other run.
+
+    Returns:
+        Dict.
+    """
+    changed = dict(options)
+    if "drops" in changed:
+        changed["drops"] = tuple(drop * after / before for drop in changed["drops"])
+    if "warmup" in changed:
+        changed["warmup"] = min(changed["warmup"], _MOST_WARMUP * after)
+    return changed
 
 
 _SCHEDULES = {"cosine": _cosine, "one-cycle": _one_cycle, "step": _step}

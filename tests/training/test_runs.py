@@ -445,6 +445,38 @@ def test_another_objective_takes_its_own_attack_and_options():
     assert noisy.with_objective("shared-information").latent
 
 
+def test_a_shorter_run_keeps_its_shares_and_lowers_the_ramps_end():
+    recipe = recipes.get("cifar10-resnet18-shared")  # 120 epochs, beta 4
+    short = recipe.in_epochs(6)
+    assert short.schedule_options == {"drops": (3.75, 4.5, 5.0), "warmup": 1.0}
+    assert short.make_objective().beta == training.ExponentialRamp(1e-3, 0.2, 0.5, 5.0)
+    assert recipe.in_epochs(2).schedule_options["warmup"] == 0.8
+    assert recipe.in_epochs(240).make_objective().beta.final == 4.0
+    assert recipe.in_epochs(240).schedule_options["drops"] == (150, 180, 200)
+    assert recipe.in_epochs(120) is recipe
+    rates = [short.make_learning_rate(steps_per_epoch=100)(step) for step in (49, 99, 374, 375, 450)]
+    np.testing.assert_allclose(
+        [float(ops.convert_to_numpy(r)) for r in rates], [0.05, 0.1, 0.1, 0.01, 0.001], rtol=1e-5
+    )
+    # What is not ramped stays: TRADES' beta weighs the same loss in a run of any length.
+    assert recipes.get("cifar10-resnet18-trades").in_epochs(6).make_objective().beta == 6.0
+    without = recipes.get("cifar10-resnet18-shared-without-skl").in_epochs(6)
+    assert without.make_objective().beta == 0
+
+
+def test_an_early_end_moves_with_the_run():
+    recipe = recipes.get("cifar10-resnet18-shared-stopped")
+    assert recipe.stop_after > 12
+    assert recipe.in_epochs(12).stop_after == round(recipe.stop_after / 10)
+    assert recipe.in_epochs(1).stop_after == 1
+
+
+@pytest.mark.parametrize("epochs", [0, -1, 2.5])
+def test_a_run_has_whole_epochs(epochs):
+    with pytest.raises(ValueError, match="`epochs`"):
+        recipes.get("cifar10-resnet18-shared").in_epochs(epochs)
+
+
 def test_curriculum_is_scaled_to_the_run():
     recipe = dataclasses.replace(
         TINY, epochs=30, curriculum=((0.5, {"steps": 5}), (2 / 3, {"steps": 20, "step_size": 0.02}))
