@@ -123,6 +123,8 @@ def test_train_another_objective_with_options(tmp_path):
                 "--epsilon=-0.1": "epsilon",
                 "--attacks=magic": "Unknown attack",
                 "--objective_options=alfa=1": "label_smoothing",
+                "--initial_weights=nobody": "mnist-cnn-shared",
+                "--epochs=0": "epochs",
                 "--run_dir=/nonexistent/x --resume": "resume",
             },
         ),
