@@ -40,6 +40,7 @@ FLAGS = flags.FLAGS
 
 EPSILON = 8 / 255
 JUDGE = PGD(epsilon=EPSILON, step_size=2 / 255, steps=10)
+_ACCURACIES = ("natural", "pgd10")
 _FIRST = 10  # Updates whose losses are kept.
 _WATCHED = 256  # Images whose latents are compared.
 
@@ -157,11 +158,10 @@ def run(setting, seed, train, held_out):
     }
 
 
-def table(rows):
-    """Return the rows as a Markdown table."""
+def runs(rows):
+    """Return a line for each run."""
     head = ("setting", "seed", "first loss", "largest of ten", "natural %", "PGD-10 %", "SKL")
-    head += ("nats", "told", "seconds")
-    lines = [head, ("---",) * len(head)]
+    lines = [(*head, "nats", "told", "seconds")]
     for row in rows:
         divergence = row["terms"].get("skl")
         lines.append(
@@ -170,21 +170,58 @@ def table(rows):
                 str(row["seed"]),
                 f"{row['first_losses'][0]:.2f}",
                 f"{max(row['first_losses']):.2f}",
-                *(
-                    "" if row[name] is None else f"{100 * row[name]:.1f}"
-                    for name in ("natural", "pgd10")
-                ),
+                *(_percent([row[name]]) for name in _ACCURACIES),
                 f"{divergence[-1]:.2f}" if divergence else "",
                 f"{row['terms']['latent_nats'][-1]:.2f}" if divergence else "",
                 ", ".join(code for code, _ in row["findings"]),
                 f"{row['seconds']:.0f}",
             )
         )
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return lines
+
+
+def means(rows):
+    """Return a line for each setting: its accuracies on average over the seeds, most robust first."""
+    groups = [[row for row in rows if row["setting"] == setting] for setting in SETTINGS]
+    groups = [group for group in groups if group]
+    groups.sort(key=lambda group: -_mean([row["pgd10"] for row in group]))
+    lines = [("setting", "seeds", "natural %", "PGD-10 %")]
+    for group in groups:
+        seeds = " ".join(str(row["seed"]) for row in group)
+        accuracies = (_percent([row[name] for row in group]) for name in _ACCURACIES)
+        lines.append((group[0]["setting"], seeds, *accuracies))
+    return lines
+
+
+def _mean(values):
+    return -1 if None in values else sum(values) / len(values)
+
+
+def _percent(values):
+    return "" if None in values else f"{100 * _mean(values):.1f}"
+
+
+def markdown(lines):
+    """Return a table, whose head is the first line."""
+    head, *rest = lines
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ("---",) * len(head), *rest))
+
+
+def page(rows):
+    """Return what is written beside the rows."""
+    images = f"{FLAGS.images:,} images of CIFAR-10, ResNet-18 of width {FLAGS.width}, {FLAGS.epochs}"
+    return (
+        f"# How the shared-information objective starts\n\n{images} epochs, one attack step an update; "
+        f"accuracies on {FLAGS.held_out:,} training images that no run saw. Written by "
+        "`python -m benchmarks.training.stability`.\n\n"
+        f"{markdown(means(rows))}\n\n## Each run\n\nFirst and largest loss are of the first ten "
+        "updates; SKL and a bound of what the latent holds, in nats, are of the last epoch.\n\n"
+        f"{markdown(runs(rows))}\n"
+    )
 
 
 def main(_):
-    """Train what is not done yet, and write rows and table after each run."""
+    """Train what is not done yet, keep the rows after each run, and write the table of all."""
     output = pathlib.Path(FLAGS.output)
     rows = []
     if output.exists():
@@ -199,8 +236,9 @@ def main(_):
                 continue
             rows.append(run(setting, seed, train, held_out))
             write_atomically(output, json.dumps({"rows": rows}, indent=1) + "\n")
-            write_atomically(output.with_suffix(".md"), table(rows) + "\n")
-            print(table(rows[-1:]).splitlines()[-1], flush=True)
+            print(markdown(runs(rows[-1:])).splitlines()[-1], flush=True)
+    rows.sort(key=lambda row: (list(SETTINGS).index(row["setting"]), row["seed"]))
+    write_atomically(output.with_suffix(".md"), page(rows))
 
 
 if __name__ == "__main__":
