@@ -10,7 +10,7 @@ from sharedkeras.layers import GaussianStochastic
 from sharedkeras.training.callbacks import cut_short
 
 _YOUNG = 200
-"""Updates in which a network may know too little without having collapsed."""
+"""Updates in which a network that began with too little may know too little without having collapsed."""
 
 
 class WatchLatent(keras.callbacks.Callback):
@@ -18,8 +18,9 @@ class WatchLatent(keras.callbacks.Callback):
 
     The divergence of equation 16 is smallest where p(z|x) is the same for all x, and if its weight is
     too large too early the network goes there, and accuracy with it. Then the latent holds less than the
-    log K nats that it takes to tell K classes apart. Adds `latent_nats` to the epoch's log, the
-    `most_information` of the layer that has the least.
+    log K nats that it takes to tell K classes apart. A network that begins with more and falls below has
+    collapsed however young it is, as in a short run whose beta does not begin small. Adds `latent_nats`
+    to the epoch's log, the `most_information` of the layer that has the least.
 
     Args:
         x: `(n, H, W, C)` images, n at least 2.
@@ -33,28 +34,41 @@ class WatchLatent(keras.callbacks.Callback):
         self.taps = taps
         self.tell = tell
         self._is_told = False
+        self._begins_with = 0.0
+
+    def on_train_begin(self, logs=None):
+        """Measure what the network begins with."""
+        self._begins_with = self._least_information() or 0.0
 
     def on_epoch_end(self, epoch, logs=None):
         """Measure, log, and tell once."""
         if cut_short(self.model):
             return
-        layers = {layer.name: layer for layer in self.model.network.layers}
-        watched = [tap for tap in self.taps if isinstance(layers[tap], GaussianStochastic)]
-        if not watched:
+        found = self._least_information()
+        if found is None:
             return
-        outputs = self.model({"clean": self.x}, training=False)["clean"]
-        found = min(most_information(*outputs[tap][1:]) for tap in watched)
         logs["latent_nats"] = found
         classes, updates = self.model.num_classes, int(ops.convert_to_numpy(self.model.update.value))
-        if updates < _YOUNG or self._is_told or found >= math.log(classes):
+        enough = math.log(classes)
+        may_know_little = updates < _YOUNG and self._begins_with < enough
+        if may_know_little or self._is_told or found >= enough:
             return
         self._is_told = True
         self.tell(
             "latent-collapse",
             f"After epoch {epoch + 1} the latent tells at most {found:.2f} nats of an image; to tell "
-            f"{classes} classes apart takes {math.log(classes):.2f}: the representation has collapsed. "
+            f"{classes} classes apart takes {enough:.2f}: the representation has collapsed. "
             "Lower beta, or let it rise later.",
         )
+
+    def _least_information(self):
+        """Measure the layer that holds the least; None where no stochastic layer is watched."""
+        layers = {layer.name: layer for layer in self.model.network.layers}
+        watched = [tap for tap in self.taps if isinstance(layers[tap], GaussianStochastic)]
+        if not watched:
+            return None
+        outputs = self.model({"clean": self.x}, training=False)["clean"]
+        return min(most_information(*outputs[tap][1:]) for tap in watched)
 
 
 def most_information(mean, scale):

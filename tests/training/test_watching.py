@@ -130,12 +130,33 @@ def test_who_is_told(updates, shift, expected):
     assert told == expected
 
 
+@pytest.mark.parametrize(
+    ("begins_with", "expected"), [(50.0, ["latent-collapse"]), (1.0, [])], ids=["fallen", "young"]
+)
+def test_a_short_run_that_loses_what_it_began_with_is_told(begins_with, expected, monkeypatch):
+    values = iter([begins_with, 1.0])  # Before the first update and after the epoch; log 10 is 2.3.
+    monkeypatch.setattr(collapse, "most_information", lambda mean, scale: next(values))
+    inputs = keras.Input((2, 2, 1))
+    z, _, _ = GaussianStochastic(3, name="latent")(keras.layers.Flatten()(inputs))
+    network = keras.Model(inputs, keras.layers.Dense(10)(z))
+    trainer = training.RobustTrainer(network, objectives.SharedInformation())
+    trainer.update.assign(12)
+    trainer.stop_training = False
+    told, x = [], np.random.default_rng(0).random((64, 2, 2, 1), "float32")
+    watch = collapse.WatchLatent(x, trainer.objective.taps, lambda *finding: told.append(finding))
+    watch.set_model(trainer)
+    watch.on_train_begin()
+    watch.on_epoch_end(0, {})
+    assert [code for code, _ in told] == expected
+
+
 def test_a_network_without_a_stochastic_layer_logs_none():
     network = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
     trainer = training.RobustTrainer(network, objectives.Standard())
     trainer.stop_training = False
     watch, logs = collapse.WatchLatent(np.zeros((4, 2, 2, 1)), trainer.objective.taps, None), {}
     watch.set_model(trainer)
+    watch.on_train_begin()
     watch.on_epoch_end(0, logs)
     assert logs == {}
 
