@@ -90,7 +90,10 @@ def test_traces_in_float32(classifiers, extract, tag, norm, loss):
     expected = extract[f"trace_{tag}_loss_steps_f4"]
     np.testing.assert_allclose(trace["loss"][:22], expected[:22], rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(trace["step_size"][:41], extract[f"trace_{tag}_step_size_f4"][:41])
-    assert np.isclose(trace["step_size"], extract[f"trace_{tag}_step_size_f4"]).mean() > 0.9
+    np.testing.assert_allclose(trace["loss"].max(0), expected.max(0), rtol=1e-3, atol=1e-4)
+    # Once losses rise by 1e-6 of themselves, rounding decides which steps are halved: of two of the four
+    # images at the checkpoint of step 80, on a CPU without AVX-512.
+    assert np.isclose(trace["step_size"], extract[f"trace_{tag}_step_size_f4"]).mean() >= 0.9
 
 
 @pytest.fixture
