@@ -91,9 +91,11 @@ def test_traces_in_float32(classifiers, extract, tag, norm, loss):
     np.testing.assert_allclose(trace["loss"][:22], expected[:22], rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(trace["step_size"][:41], extract[f"trace_{tag}_step_size_f4"][:41])
     np.testing.assert_allclose(trace["loss"].max(0), expected.max(0), rtol=1e-3, atol=1e-4)
-    # Once losses rise by 1e-6 of themselves, rounding decides which steps are halved: of two of the four
-    # images at the checkpoint of step 80, on a CPU without AVX-512.
-    assert np.isclose(trace["step_size"], extract[f"trace_{tag}_step_size_f4"]).mean() >= 0.9
+    # Where losses have converged rounding decides which steps are halved: the official tool in float32
+    # and in float64 disagrees with itself on up to 9 % of them, which say nothing of us.
+    single, double = (extract[f"trace_{tag}_step_size_{kind}"] for kind in ("f4", "f8"))
+    settled = np.isclose(single, double)
+    assert np.isclose(trace["step_size"], single)[settled].mean() > 0.9
 
 
 @pytest.fixture
