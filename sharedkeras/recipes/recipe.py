@@ -274,12 +274,13 @@ class Recipe:
         """Return this recipe for another number of epochs.
 
         What happens at a certain epoch (a drop of the rate, an early end, a ramp) happens at the same
-        share of the run; a warm-up keeps its length. In a shorter run the final value of a ramped
-        weight, beta of the shared-information objective, is smaller in proportion: the paper's beta of 4
-        squeezed into a few epochs leaves a representation that tells little of the image.
+        share of the run; a warm-up keeps its length, up to a tenth of the run. In a shorter run the
+        final value of a ramped weight, beta of the shared-information objective, is smaller in
+        proportion: the paper's beta of 4 squeezed into a few epochs leaves a representation that tells
+        little of the image.
 
         Compared on ResNet-18 of width 16, 8,000 images of CIFAR-10, 3 epochs, two seeds
-        (`benchmarks/results/stability.md`): beta 0.02, 0.1 (in proportion), 0.5, 1, 4; with and without
+        (`benchmarks/results/stability.md`): beta 0.02, 0.1 (in proportion), 0.5, 4; with and without
         ramp and warm-up; lambda 0, 0.001, 0.1; alpha 0.5, 0.75, 1; starting scales 0.1 and 0.69.
 
         Args:
