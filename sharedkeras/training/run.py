@@ -79,10 +79,11 @@ def open_run(run_dir, recipe, *, resume):
     """
     run_dir = pathlib.Path(run_dir)
     config = run_dir / "config.json"
-    mine = dataclasses.asdict(recipe)
     if config.exists():
         theirs = read_json(config, what="the config.json of a run", entries={"recipe": dict})["recipe"]
-        mine = json.loads(json.dumps(mine))
+        # A run of an earlier version lacks the fields that came later: it went by their defaults.
+        theirs = {**_as_json(_defaults(recipe)), **theirs}
+        mine = _as_json(dataclasses.asdict(recipe))
         different = sorted(k for k in {*mine, *theirs} if mine.get(k) != theirs.get(k))
         if different:
             said = ", ".join(f"{k}: {theirs.get(k)!r} there, {mine.get(k)!r} here" for k in different)
@@ -124,6 +125,22 @@ def open_run(run_dir, recipe, *, resume):
     return run_dir
 
 
+def _defaults(recipe):
+    """Return the default of each field of a recipe that has one."""
+    defaults = {}
+    for field in dataclasses.fields(recipe):
+        if field.default is not dataclasses.MISSING:
+            defaults[field.name] = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            defaults[field.name] = field.default_factory()
+    return defaults
+
+
+def _as_json(values):
+    """Return values as they come back from a file, with lists in place of tuples."""
+    return json.loads(json.dumps(values))
+
+
 def _commit():
     """Return the Git commit of the sources, or None where they are installed without."""
     root = pathlib.Path(__file__).parents[2]
@@ -153,7 +170,12 @@ def identify(recipe, x, y):
     Returns:
         Dict with the digests of `"recipe"` and `"data"`.
     """
-    text = json.dumps(dataclasses.asdict(recipe), sort_keys=True).encode()
+    # Values at their defaults are left out: a field that a later version adds keeps a run resumable.
+    # Should a version change a default, `open_run` sees it, which compares every value.
+    defaults = _defaults(recipe)
+    values = dataclasses.asdict(recipe)
+    chosen = {k: v for k, v in values.items() if k not in defaults or v != defaults[k]}
+    text = json.dumps(chosen, sort_keys=True).encode()
     data_digest = hashlib.blake2b(digest_size=16)
     for array in (x, y):
         data_digest.update(repr((array.shape, str(array.dtype))).encode())

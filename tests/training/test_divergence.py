@@ -160,6 +160,30 @@ def test_a_run_on_other_data_is_not_resumed(tmp_path):
     assert identify(dataclasses.replace(TINY, seed=1), x, y)["recipe"] != mine["recipe"]
 
 
+def test_a_run_of_a_version_with_fewer_fields_is_resumed(tmp_path, monkeypatch):
+    from sharedkeras.training.run import identify, open_run
+
+    x, y = np.zeros((4, 2, 2, 1), "float32"), np.arange(4)
+    values = dataclasses.asdict(TINY)
+
+    @dataclasses.dataclass(frozen=True)
+    class Later(recipes.Recipe):
+        dry_run: bool = False
+
+    later = Later(**values)
+    assert identify(later, x, y) == identify(TINY, x, y)
+    assert identify(dataclasses.replace(later, dry_run=True), x, y) != identify(TINY, x, y)
+    run = open_run(tmp_path / "run", TINY, resume=False)
+    assert open_run(run, later, resume=True) == run
+    with pytest.raises(FileExistsError, match=r"another run \(dry_run: False there, True here\)"):
+        open_run(run, dataclasses.replace(later, dry_run=True), resume=True)
+    # A default that changed since is told, though the digest leaves defaults out.
+    config = run / "config.json"
+    config.write_text(config.read_text().replace('"epsilon": 0.3', '"epsilon": 0.2'))
+    with pytest.raises(FileExistsError, match=r"epsilon: 0.2 there"):
+        open_run(run, later, resume=True)
+
+
 def test_a_directory_at_work_is_refused(tmp_path):
     from sharedkeras.files import locked
 
