@@ -13,7 +13,9 @@ import math
 import pathlib
 
 from absl import flags
-from app_support import ending, run_dirs, start_up, wording
+from app_support import ending, run_dirs, start_up
+
+from sharedkeras.durations import duration
 
 flags.DEFINE_string("html", None, "File for a page with the table and the curves.")
 flags.DEFINE_bool("differences", False, "Show the fields of the recipes that differ.")
@@ -96,7 +98,7 @@ def row(directory, config, history, report):
         "" if best is None else f"{100 * scores[best][1]:.1f}",
         "" if best is None else f"{100 * scores[best][0]:.1f}",
         "" if best is None else f"{best + 1}",
-        wording.duration(seconds) if math.isfinite(seconds) else "",
+        duration(seconds) if math.isfinite(seconds) else "",
         judged,
     )
 

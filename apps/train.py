@@ -32,6 +32,8 @@ from app_support import (
     wording,
 )
 
+from sharedkeras.durations import duration
+
 common_flags.define_common_flags()
 common_flags.define_subset_flag()
 own_code.define_flags()
@@ -105,13 +107,33 @@ _FIELDS = {
     "learning_rate": flags.DEFINE_float,
     "schedule": flags.DEFINE_string,
     "weight_decay": flags.DEFINE_float,
-    "ema_decay": flags.DEFINE_float,
     "awp_gamma": flags.DEFINE_float,
     "natural_share": flags.DEFINE_float,
-    "patience": flags.DEFINE_integer,
     "train_share": flags.DEFINE_float,
-    "stop_after": flags.DEFINE_integer,
+    "latent": flags.DEFINE_bool,
+    "augment": flags.DEFINE_bool,
 }
+_MAY_BE_NONE = {
+    "ema_decay": flags.FloatParser(),
+    "patience": flags.IntegerParser(),
+    "stop_after": flags.IntegerParser(),
+}
+_NONE = "none"
+
+
+class _OrNone(flags.ArgumentParser):
+    """Reads what another parser reads, and the word that takes a value out of a recipe."""
+
+    def __init__(self, parser):
+        self._parser = parser
+
+    def parse(self, argument):
+        return argument if argument == _NONE else self._parser.parse(argument)
+
+    def flag_type(self):
+        return f"{self._parser.flag_type()} or {_NONE}"
+
+
 _CHOICES = {
     "optimizer": ["sgd", "adam"],
     "precision": ["float32", "mixed_bfloat16", "mixed_float16"],
@@ -120,6 +142,9 @@ for _name, _values in _CHOICES.items():
     flags.DEFINE_enum(_name, None, _values, f"Overrides the recipe's {_name}.")
 for _name, _define in _FIELDS.items():
     _define(_name, None, f"Overrides the recipe's {_name}.")
+for _name, _parser in _MAY_BE_NONE.items():
+    _help = f"Overrides the recipe's {_name}; {_NONE}: without."
+    flags.DEFINE(_OrNone(_parser), _name, None, _help, serializer=flags.ArgumentSerializer())
 _OPTIONS = {
     "objective_options": {n: n for n in ("alpha", "beta", "lam", "label_smoothing")},
     "latent_options": {},
@@ -190,14 +215,19 @@ def _recipe():
         recipe = recipes.find(FLAGS.dataset or "mnist-mini", FLAGS.model, FLAGS.objective)
     if FLAGS.epochs is not None:  # First, so that what other flags say holds.
         recipe = recipe.in_epochs(FLAGS.epochs)
-    fields = (*_FIELDS, *_CHOICES, "dataset", "model", "initial_weights", "seed", "batch_size")
+    fields = (*_FIELDS, *_CHOICES, *_MAY_BE_NONE)
+    fields += ("dataset", "model", "initial_weights", "seed", "batch_size")
     given = {name: getattr(FLAGS, name) for name in fields}
-    changes = {name: value for name, value in given.items() if value is not None}
+    changes = {
+        name: None if name in _MAY_BE_NONE and value == _NONE else value
+        for name, value in given.items()
+        if value is not None
+    }
     for field, owner in (
         ("objective_options", "objective"),
         ("attack_options", "attack"),
         ("schedule_options", "schedule"),
-        ("latent_options", "latent"),
+        ("latent_options", "latent"),  # Without the layer nothing takes its options.
     ):
         # Options belong to what they were given for: those of another attack or schedule mean nothing.
         same = changes.get(owner, getattr(recipe, owner)) == getattr(recipe, owner)
@@ -244,7 +274,7 @@ def _announce(recipe, run_dir):
             of_next = f" and {rest} updates of the next" if rest else ""
             print(f"resuming    {start} of {recipe.epochs} epochs{of_next} are done")
         seconds = estimate_seconds(network, recipe, len(train.x), FLAGS.max_steps, start)
-        print(f"estimate    {wording.duration(seconds)} of training on this machine\n", flush=True)
+        print(f"estimate    {duration(seconds)} of training on this machine\n", flush=True)
 
     return announce
 
@@ -389,7 +419,6 @@ def _train(recipe, run_dir):
         deterministic=FLAGS.deterministic,
         checkpoint_seconds=FLAGS.checkpoint_seconds,
         announce=_announce(recipe, run_dir),
-        verbose="auto" if sys.stdout.isatty() else 2,
         distribution=FLAGS.distribution,
         find=zoo.find,
     )

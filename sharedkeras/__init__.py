@@ -15,6 +15,7 @@ __all__ = [
     "__version__",
     "attacks",
     "data",
+    "durations",
     "evaluation",
     "files",
     "layers",

@@ -2,18 +2,7 @@
 
 import time
 
-
-def duration(seconds):
-    """Write seconds as people say them: '40 s', '12 min', '3 h 20 min', '4 days 6 h'."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} days {hours % 24} h"
+from sharedkeras.durations import duration
 
 
 class Clock:

@@ -32,6 +32,7 @@ from sharedkeras.training import callbacks, checkpoint
 from sharedkeras.training.collapse import WatchLatent
 from sharedkeras.training.distribution import data_parallel
 from sharedkeras.training.divergence import StopWhenDiverged, WatchLoss
+from sharedkeras.training.progress import RunProgress
 from sharedkeras.training.stopping import StopWhenAsked
 from sharedkeras.training.trainer import RobustTrainer
 from sharedkeras.version import __version__
@@ -40,6 +41,7 @@ _FORMAT = "sharedkeras-run/1"
 _MOMENTUM = 0.9
 _PROBE = 16  # Images timed to estimate a run's length, and looked at for divergence.
 _WATCHED = 256  # Images whose latents are compared.
+_STEP = 3.4  # Input gradients that a train step's passes of two views with weight gradients cost.
 
 
 class Run(NamedTuple):
@@ -63,7 +65,7 @@ class Run(NamedTuple):
 
 
 def open_run(run_dir, recipe, *, resume):
-    """Make a run's directory, or finds the one to resume.
+    """Make a run's directory, or find the one to resume.
 
     Args:
         run_dir: path.
@@ -226,8 +228,29 @@ def prepare(recipe, *, steps_per_epoch, initial=None):
     return trainer
 
 
+def epoch_costs(recipe, examples):
+    """Count what the epochs of a run cost.
+
+    Args:
+        recipe: `Recipe`.
+        examples: int, training images.
+
+    Returns:
+        List of `(training, validation)`, in input gradients of one image.
+    """
+    curriculum = recipe.make_curriculum()
+    step = _STEP * (2 if recipe.awp_gamma else 1)
+    # A query is a forward pass, about half an input gradient.
+    judged = recipe.make_validation_attacks()["pgd"].gradients + 0.5 * recipe.validation_queries
+    validation = recipe.validation_examples * judged
+    return [
+        (examples * (curriculum.at(epoch).gradients + step), validation)
+        for epoch in range(recipe.trained_epochs)
+    ]
+
+
 def estimate_seconds(network, recipe, examples, updates=None, start=0):
-    """Estimates a run's length from the time of one input gradient on this machine.
+    """Estimate a run's length from the time of one input gradient on this machine.
 
     Args:
         network: `keras.Model`.
@@ -251,16 +274,11 @@ def estimate_seconds(network, recipe, examples, updates=None, start=0):
         began = time.perf_counter()
         ops.convert_to_numpy(classifier.apply("probe", gradient, *arguments, classifier.state))
     unit = (time.perf_counter() - began) / _PROBE
-    curriculum = recipe.make_curriculum()
-    # A train step's passes of two views with weight gradients cost about 3.4 input gradients.
-    step = 3.4 * (2 if recipe.awp_gamma else 1)
+    costs = epoch_costs(recipe, examples)
     if updates is not None:
-        return recipe.batch_size * updates * unit * (curriculum.at(start).gradients + step)
-    gradients = [curriculum.at(epoch).gradients for epoch in range(start, recipe.trained_epochs)]
-    # A query is a forward pass, about half an input gradient.
-    judged = recipe.make_validation_attacks()["pgd"].gradients + 0.5 * recipe.validation_queries
-    validation = recipe.validation_examples * judged
-    return unit * sum(examples * (count + step) + validation for count in gradients)
+        training, _ = costs[min(start, len(costs) - 1)]
+        return unit * recipe.batch_size * updates * training / examples
+    return unit * sum(training + validation for training, validation in costs[start:])
 
 
 def fit(
@@ -296,7 +314,8 @@ def fit(
         checkpoint_seconds: float at least 0, the least time between two checkpoints; 0 makes one after
             each epoch.
         announce: `announce(trainer, train, start_epoch)`, called before the first update.
-        verbose: as in `keras.Model.fit`.
+        verbose: "auto" or 1 shows a bar where standard output is a terminal, else lines; 2 lines, 0
+            nothing. Each tells how long the whole run still takes.
         distribution: "data_parallel" for all devices, see `data_parallel`, or None for one. Of processes
             that were joined by `keras.distribution.initialize` the first one writes, to a directory that
             all of them see; only it announces and shows progress. It is no part of the recipe, so that a
@@ -435,18 +454,20 @@ def _fit(
         sums = [np.array(ops.convert_to_numpy(v)) for v in trainer.metrics_variables]
         rest = (batches.after(done), start, start + 1, [callbacks.OpenLog(sums)])
         parts = [rest, (batches, start + 1, epochs, [])]
+    progress = RunProgress(epoch_costs(recipe, len(train.x)), len(batches), max_steps, verbose)
     try:
-        for images, begin, end, more in parts:
-            trainer.fit(
-                images,
-                epochs=end,
-                initial_epoch=begin,
-                callbacks=[*before, *more, keeper, *after],
-                shuffle=False,
-                verbose=verbose,
-            )
-            if trainer.stop_training:
-                break
+        with progress:
+            for images, begin, end, more in parts:
+                trainer.fit(
+                    images,
+                    epochs=end,
+                    initial_epoch=begin,
+                    callbacks=[*before, *more, keeper, progress, *after],
+                    shuffle=False,
+                    verbose=0,
+                )
+                if trainer.stop_training:
+                    break
     finally:
         asked.give_back()
     updates = _updates(trainer)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -111,6 +112,53 @@ def test_train_another_objective_with_options(tmp_path):
     assert recipe["latent"] is False
     assert "from epoch 3: PGD" in said
     assert "random_start='gaussian'" in said
+
+
+RECIPES = """
+import dataclasses, json, sys
+from absl import flags
+from absl.testing import flagsaver
+import train
+for line in json.loads(sys.argv[1]):
+    with flagsaver.flagsaver():
+        flags.FLAGS(["train", *line.split()])
+        print(json.dumps(dataclasses.asdict(train._recipe())))
+"""
+
+
+def test_any_field_of_a_recipe_from_the_command_line():
+    base = "--recipe=mnist-cnn-shared-ema-cpu"
+    changes = {
+        "--ema_decay=none": {"ema_decay": None},
+        "--ema_decay=0.5 --patience=2 --stop_after=3": {
+            "ema_decay": 0.5,
+            "patience": 2,
+            "stop_after": 3,
+        },
+        "--patience=none --stop_after=none": {},
+        "--augment": {"augment": True},
+        "--noaugment": {},
+        "--nolatent": {"latent": False, "latent_options": {}},
+    }
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "apps")])}
+    lines = [base, *(f"{base} {change}" for change in changes)]
+    command = [sys.executable, "-c", RECIPES, json.dumps(lines)]
+    said = subprocess.run(command, capture_output=True, text=True, env=env, timeout=300, check=True)
+    plain, *found = map(json.loads, said.stdout.splitlines())
+    assert plain["ema_decay"] is not None and plain["latent"]
+    for recipe, change in zip(found, changes.values(), strict=True):
+        assert recipe == {**plain, **change}
+    flagged = subprocess.run(
+        [sys.executable, str(ROOT / "apps" / "train.py"), "--helpfull"],
+        capture_output=True,
+        text=True,
+        env=env,
+        timeout=120,
+        check=False,
+    ).stdout
+    # A stage of the curriculum is --stage; name and source tell where a recipe comes from.
+    for field in {*plain} - {"name", "source", "curriculum"}:
+        assert re.search(rf"^  --(\[no\])?{field}:", flagged, re.MULTILINE), field
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import sharedkeras
 
 ROOT = pathlib.Path(__file__).parents[2]
 TOPS = ("sharedkeras", "zoo", "export")
-GROUND = {"arguments", "environment", "files", "version"}
+GROUND = {"arguments", "durations", "environment", "files", "version"}
 MAY = {
     **{name: set() for name in GROUND},
     "backend": set(),

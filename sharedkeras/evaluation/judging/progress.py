@@ -16,6 +16,8 @@ from rich.progress import (
     Progress as Bar,
 )
 
+from sharedkeras.durations import duration
+
 _LINE_SECONDS = 60.0
 """Between two lines of a log while an attack is under way."""
 
@@ -106,11 +108,4 @@ class Progress:
 
     def _in_all(self):
         left = self.seconds_left
-        return "" if left is None else f"about {_duration(left)} to go"
-
-
-def _duration(seconds):
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+        return "" if left is None else f"about {duration(left)} to go"
