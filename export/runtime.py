@@ -149,7 +149,7 @@ class _Served:
         return self.run(images)[1]
 
     def predict(self, images):
-        """Names the most probable class of every image.
+        """Name the most probable class of every image.
 
         Args:
             images: `(batch, H, W, C)` float array in [0, 1].

@@ -143,7 +143,7 @@ def load(options):
 
 
 def main(_):
-    """Alternates the two tools and prints figures as JSON."""
+    """Alternate the two tools and print figures as JSON."""
     options = flags.FLAGS
     sys.path.insert(0, options.official)
     network, x, y = load(options)

@@ -39,7 +39,7 @@ class CropAndFlip:
             raise ValueError(f"`padding` must not be negative. Received: padding={self.padding}")
 
     def __call__(self, x, key, index):
-        """Augments a batch.
+        """Augment a batch.
 
         Args:
             x: `(batch, H, W, C)` float tensor; H, W and C must be known when traced.

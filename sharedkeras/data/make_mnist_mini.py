@@ -23,7 +23,7 @@ PER_CLASS = {"train": 1000, "test": 200}
 
 
 def make_mnist_mini(path, *, data_dir=None, seed=SEED, per_class=None):
-    """Draws a stratified sample of MNIST and writes it as one archive.
+    """Draw a stratified sample of MNIST and write it as one archive.
 
     Args:
         path: file to write.

@@ -157,7 +157,7 @@ class _Noise(Attack):
 
 
 def with_sanity(report, network, x, y, *, norm="linf", epsilon=8 / 255, batch_size=64, select=None):
-    """Attacks at most 64 of the images as `sanity.check` does, and adds its findings to a report.
+    """Attack at most 64 of the images as `sanity.check` does, and add its findings to a report.
 
     It costs 190 input gradients an image: PGD of 10 steps and twice 40 in the ball, twice 50 in one that
     holds every image. A code that the report has already is not added a second time: what it

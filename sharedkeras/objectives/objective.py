@@ -30,7 +30,7 @@ class Objective(typing.Protocol):
         ...
 
     def loss(self, targets: Any, outputs: Any, epoch: Any = None) -> dict:
-        """Scores what came out: `{"loss": total, "<term>": ...}`, scalars; pure."""
+        """Score what came out: `{"loss": total, "<term>": ...}`, scalars; pure."""
         ...
 
 

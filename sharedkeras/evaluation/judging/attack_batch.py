@@ -14,7 +14,7 @@ from sharedkeras.math import norms
 
 
 def attack_batch(classifier, attack, x, y, index, seed, batch_size, max_rows, probe_gradients=False):
-    """Attacks one batch, padded to one of few sizes, and believes nothing that the attack says.
+    """Attack one batch, padded to one of few sizes, and believe nothing that the attack says.
 
     A success counts only where a fresh forward pass misclassifies the image, and where the image is in
     the ball to 1e-6, in [0, 1] and finite.

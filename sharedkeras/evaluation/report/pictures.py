@@ -15,7 +15,7 @@ _UNCHANGED, _DARKER, _BRIGHTER = np.array([[0.95, 0.94, 0.92], [0.13, 0.35, 0.60
 
 
 def choose(clean, robust, labels=None, count=EXAMPLES):
-    """Chooses examples to show, the same for the same report.
+    """Choose examples to show, the same for the same report.
 
     Two thirds are broken by an attack and the rest survive all of them, as far as there are enough of
     both. Classes take turns, so that no class fills the figure; within a class the first come first.
