@@ -173,11 +173,13 @@ class Keeper(keras.callbacks.Callback):
         identity: dict of str, what tells the run from others, for its checkpoints.
         seconds: float at least 0, the least time between two checkpoints, which is what a kill may cost.
         writes: bool; of several processes that train together one does, the others keep the history.
+        spent: float, seconds that the epoch to begin with took before the run was stopped in it.
     """
 
-    def __init__(self, run_dir, history=None, identity=None, seconds=0.0, writes=True):
+    def __init__(self, run_dir, history=None, identity=None, seconds=0.0, writes=True, spent=0.0):
         super().__init__()
         self.writes = writes
+        self._spent = spent
         self.identity = identity
         self.run_dir = pathlib.Path(run_dir)
         self.history = {k: list(v) for k, v in (history or {}).items()}
@@ -192,7 +194,8 @@ class Keeper(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         """Start the epoch's clock."""
-        self._began = time.perf_counter()
+        self._began = time.perf_counter() - self._spent
+        self._spent = 0.0
         self._epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
@@ -218,6 +221,7 @@ class Keeper(keras.callbacks.Callback):
             run=self.identity,
             sums=self.model.metrics_variables,
             update=update,
+            spent=time.perf_counter() - self._began,
         )
         self._saved = time.perf_counter()
         return True

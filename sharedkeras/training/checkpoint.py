@@ -6,6 +6,7 @@ import math
 import pathlib
 import re
 import warnings
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -20,6 +21,20 @@ _NAME = re.compile(r"epoch-(\d+)(?:-update-(\d+))?\.npz")
 _LARGEST_HEAD = 2**26
 
 
+class Progress(NamedTuple):
+    """How far a run is.
+
+    Attributes:
+        epoch: int, the epochs that are done.
+        history: dict of lists, their metrics.
+        spent: float, the seconds that the running epoch has taken.
+    """
+
+    epoch: int
+    history: dict
+    spent: float
+
+
 def variables(trainer):
     """List all state of a trainer in a fixed order: weights, statistics, generators, optimizer."""
     if not trainer.optimizer.built:
@@ -31,7 +46,7 @@ def variables(trainer):
     ]
 
 
-def save(directory, trainer, *, epoch, history, run=None, update=0, sums=()):
+def save(directory, trainer, *, epoch, history, run=None, update=0, sums=(), spent=0.0):
     """Write a checkpoint atomically and remove all but the last two.
 
     Args:
@@ -42,6 +57,7 @@ def save(directory, trainer, *, epoch, history, run=None, update=0, sums=()):
         run: dict of str, what tells this run from others: digests of its recipe and its data.
         update: int, the updates made in all if the next epoch has begun, else 0.
         sums: variables of the running epoch's log, so that an epoch goes on in its middle.
+        spent: float, the seconds that the running epoch has taken.
 
     Returns:
         Path of the file.
@@ -61,6 +77,7 @@ def save(directory, trainer, *, epoch, history, run=None, update=0, sums=()):
         "format": _FORMAT,
         "epoch": epoch,
         "update": update,
+        "spent": spent,
         "history": {k: [v if math.isfinite(v) else None for v in vs] for k, vs in history.items()},
         "network": trainer.network.name,
         "run": run or {},
@@ -104,7 +121,7 @@ def restore(path, trainer, *, run=None, sums=()):
         sums: variables, as of `save`; none takes those of any log, and leaves them.
 
     Returns:
-        `(epoch, history)`.
+        `Progress`.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -143,10 +160,10 @@ def restore(path, trainer, *, run=None, sums=()):
     _check_sums(logged, head["sums"], sums, path)
     if sums:
         targets, values = [*targets, *sums], [*values, *logged]
-    epoch, history = _checked_progress(head, path)
+    progress = _checked_progress(head, path)
     for variable, value in zip(targets, values, strict=True):
         variable.assign(value)
-    return epoch, history
+    return progress
 
 
 def restore_newest(directory, trainer, *, run=None, sums=()):
@@ -159,7 +176,7 @@ def restore_newest(directory, trainer, *, run=None, sums=()):
         sums: variables, as of `restore`.
 
     Returns:
-        `(epoch, history)`; `(0, {})` where there is no checkpoint yet.
+        `Progress`; that of no epoch where there is no checkpoint yet.
 
     Raises:
         ValueError: if there are checkpoints and none can be used.
@@ -173,7 +190,7 @@ def restore_newest(directory, trainer, *, run=None, sums=()):
             problem = error
     if problem is not None:
         raise problem
-    return 0, {}
+    return Progress(0, {}, 0.0)
 
 
 def _dtype(variable):
@@ -228,8 +245,14 @@ def _check_arrays(arrays, values, targets, head, trainer, path):
 
 
 def _checked_progress(head, path):
-    """Return the epochs that are done and the history, with NaN where JSON had to say null."""
+    """Return how far the run is, with NaN where JSON had to say null."""
     epoch, update, history = head["epoch"], head["update"], head["history"]
+    spent = head.get("spent", 0.0)  # Not known of checkpoints of earlier versions.
+    if type(spent) not in (int, float) or not (math.isfinite(spent) and spent >= 0):
+        raise ValueError(
+            "The checkpoint is damaged: expected the seconds of the running epoch. "
+            f"Received: spent={spent!r}, path={path}"
+        )
     named = _NAME.fullmatch(path.name)
     columns_fit = all(
         isinstance(column, list)
@@ -244,4 +267,5 @@ def _checked_progress(head, path):
             f"many epochs. Received: epoch={epoch}, update={update}, path={path}"
         )
     nan = float("nan")
-    return epoch, {k: [nan if v is None else v for v in column] for k, column in history.items()}
+    known = {k: [nan if v is None else v for v in column] for k, column in history.items()}
+    return Progress(epoch, known, float(spent))

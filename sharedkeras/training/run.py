@@ -405,14 +405,14 @@ def _fit(
         part=(number, processes),
     )
     trainer = prepare(recipe, steps_per_epoch=len(batches), initial=initial)
-    start, history = 0, {}
+    start, history, spent = 0, {}, 0.0
     if resume:
-        start, history = checkpoint.restore_newest(
+        start, history, spent = checkpoint.restore_newest(
             run_dir / "checkpoints", trainer, run=identity, sums=trainer.metrics_variables
         )
     if announce is not None:
         announce(trainer, train, start)
-    keeper = callbacks.Keeper(run_dir, history, identity, checkpoint_seconds, writes=first)
+    keeper = callbacks.Keeper(run_dir, history, identity, checkpoint_seconds, writes=first, spent=spent)
     findings = []
 
     def tell(code, message):

@@ -125,7 +125,7 @@ def test_stopped_at_any_operation_of_an_epochs_end_the_run_goes_on_from_it_or_th
             end(root, 2)
         for name in ("best.keras", "last.keras"):
             assert keras.saving.load_model(root / name).count_params() == trainer.network.count_params()
-        done_epochs, history = checkpoint.restore_newest(
+        done_epochs, history, _ = checkpoint.restore_newest(
             root / "checkpoints", other, run={"recipe": "a"}
         )
         assert done_epochs == len(history["loss"])
@@ -147,6 +147,14 @@ def test_checkpoint_of_another_run(tmp_path):
     path = checkpoint.save(tmp_path, trainer, epoch=1, history={}, run={"recipe": "a", "data": "b"})
     with pytest.raises(ValueError, match=r"another run: expected the same data\. .*epoch-0001"):
         checkpoint.restore(path, trainer, run={"recipe": "a", "data": "c"})
+
+
+@pytest.mark.parametrize("spent", [-1.0, "1", None, True])
+def test_checkpoint_of_no_time(tmp_path, spent):
+    trainer = make_trainer()
+    path = checkpoint.save(tmp_path, trainer, epoch=1, history={}, spent=spent)
+    with pytest.raises(ValueError, match="seconds of the running epoch"):
+        checkpoint.restore(path, trainer)
 
 
 def test_a_run_on_other_data_is_not_resumed(tmp_path):

@@ -355,8 +355,8 @@ def test_truncated_checkpoint_falls_back_to_the_one_before(unbroken, tmp_path):
     (tmp_path / newer.name).write_bytes(newer.read_bytes()[:5000])
     trainer = prepare(TINY, steps_per_epoch=12)
     with pytest.warns(UserWarning, match="damaged"):
-        epoch, history = checkpoint.restore_newest(tmp_path, trainer)
-    assert epoch == 2
+        epoch, history, spent = checkpoint.restore_newest(tmp_path, trainer)
+    assert (epoch, spent) == (2, 0.0)
     assert len(history["loss"]) == 2
     os.remove(tmp_path / older.name)
     with pytest.warns(UserWarning), pytest.raises(ValueError, match="damaged"):

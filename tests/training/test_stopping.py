@@ -97,6 +97,23 @@ def test_stopped_in_mid_epoch(unbroken, tmp_path, monkeypatch, capsys, epoch, ba
     assert signal.getsignal(signal.SIGTERM) is handler
 
 
+def test_seconds_of_an_epoch_that_was_stopped(tmp_path, monkeypatch):
+    save, told = checkpoint.save, []
+
+    def long_ago(*arguments, spent=0.0, **options):
+        told.append(spent)
+        return save(*arguments, spent=spent + 500.0 if spent else 0.0, **options)
+
+    asking(monkeypatch, 1, 0)
+    monkeypatch.setattr(checkpoint, "save", long_ago)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "run")
+    assert [spent > 0 for spent in told] == [False, True]
+    monkeypatch.undo()
+    first, second = fit(tmp_path / "run", resume=True).history["seconds"]
+    assert first < 500 and 500 + told[1] < second < 1000
+
+
 def test_stopped_by_an_epochs_last_update(unbroken, tmp_path, monkeypatch):
     """The epoch is judged and kept first."""
     asking(monkeypatch, 0, 3)

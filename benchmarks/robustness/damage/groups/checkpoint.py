@@ -47,6 +47,7 @@ def _heads(head):
     yield "a history that is too long", changed(history={"loss": [1.0] * 9})
     yield "a history of text", changed(history={"loss": ["low"]})
     yield "a history that is no list", changed(history={"loss": 1.0})
+    yield "a time before the beginning", changed(spent=-1.0)
     yield "shapes of another network", changed(shapes=[[1]])
     yield "the format of later", changed(format="sharedkeras-checkpoint/99")
 
@@ -100,7 +101,7 @@ def cases(folder):
         "an empty directory",
         lambda: checkpoint.restore_newest(folder / "none", target, run=RUN),
         "none",
-        lambda found: found == (0, {}),
+        lambda found: found == (0, {}, 0.0),
     )
     bad = make_trainer(4)
     bad.trainable_variables[0].assign(np.full(bad.trainable_variables[0].shape, np.nan))
@@ -113,7 +114,7 @@ def _restore(path, trainer, before):
     for variable, value in zip(checkpoint.variables(trainer), before, strict=True):
         variable.assign(value)
     try:
-        epoch, history = checkpoint.restore(path, trainer, run=RUN)
+        epoch, history, _ = checkpoint.restore(path, trainer, run=RUN)
     except BaseException:
         if not _same(values_of(trainer), before):
             raise AssertionError("The trainer was changed though its checkpoint was refused.") from None
@@ -125,5 +126,5 @@ def _restore(path, trainer, before):
 
 def _fall_back(directory):
     trainer = make_trainer(5)
-    epoch, _ = checkpoint.restore_newest(directory, trainer, run=RUN)
+    epoch, _, _ = checkpoint.restore_newest(directory, trainer, run=RUN)
     return epoch, values_of(trainer)
