@@ -52,6 +52,7 @@ def row(card):
         f"`{card['name']}`",
         f"{training['epochs']}",
         f"{training['seconds'] / 60:.0f}",
+        training["hardware"] or "not told",
         f"{100 * own['clean']:.1f}",
         *(f"{100 * accuracy[name]:.1f}" for name in COLUMNS.values()),
         f"{100 * own['robust']:.1f}",
@@ -85,12 +86,11 @@ def page(cards):
                 raise ValueError(
                     f"Expected all to be judged on {on}. Received: {images(evidence)} of {card['name']}"
                 )
-    head = ("objective", "network", "epochs", "minutes", "natural %", *COLUMNS, "AutoAttack %")
+    head = ("objective", "network", "epochs", "minutes", "on", "natural %", *COLUMNS, "AutoAttack %")
     lines = [head, ("---",) * len(head), *map(row, cards)]
-    hardware = sorted({card["training"]["hardware"] or "not told" for card in cards})
     text = [f"| {' | '.join(line)} |" for line in lines]
     text += ["", ", ".join(f"{k} {v}" for k, v in on.items() if v is not None) + "."]
-    text += [f"Trained on: {'; '.join(hardware)}. Minutes are of training, validation included.", ""]
+    text += ["Minutes are of training, validation included, on the hardware beside them.", ""]
     if lines := differences(cards):
         text += ["Beside the objective and its options the recipes differ in:", "", *lines]
     else:
