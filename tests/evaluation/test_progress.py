@@ -42,4 +42,4 @@ def test_lines_of_a_log(clock, capsys):
         progress.advance(50, broken=25, passes=500.0)
         progress.finish("first", 0.5, 60.0)
     lines = [" ".join(line.split()) for line in capsys.readouterr().err.splitlines()]
-    assert lines == ["first 50 of 100 about 61 min to go", "first 50.00 % 60.0 s about 20 min to go"]
+    assert lines == ["first 50 of 100 about 1 h 01 min to go", "first 50.00 % 60.0 s about 20 min to go"]
