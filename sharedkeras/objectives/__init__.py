@@ -4,7 +4,7 @@ from sharedkeras.objectives.gat import GAT
 from sharedkeras.objectives.mart import MART
 from sharedkeras.objectives.mma import MMA
 from sharedkeras.objectives.mma_simplified import MMASimplified
-from sharedkeras.objectives.objective import Objective, SharesNoise, at_epoch
+from sharedkeras.objectives.objective import MakesQueries, Objective, SharesNoise, at_epoch
 from sharedkeras.objectives.registry import get, names, register
 from sharedkeras.objectives.shared_information import SharedInformation
 from sharedkeras.objectives.standard import Standard
@@ -16,6 +16,7 @@ __all__ = [
     "MMA",
     "TRADES",
     "MMASimplified",
+    "MakesQueries",
     "Objective",
     "SharedInformation",
     "SharesNoise",

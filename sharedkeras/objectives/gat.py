@@ -58,6 +58,7 @@ class GAT:
     taps = ()
     ramped = ()
     layers = ()
+    queries = 1  # The clean images, for the attack.
 
     def __post_init__(self):
         """Check the weights, so that a wrong one is seen before any work."""

@@ -81,6 +81,11 @@ class MMA:
         return keras.Variable(first, trainable=False, name="margins")
 
     @property
+    def queries(self):
+        """The halvings, and the pass that tells who is right."""
+        return self.search_steps + 1
+
+    @property
     def variables(self):
         """The memory, which belongs into checkpoints."""
         return (self.memory,)

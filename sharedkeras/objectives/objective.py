@@ -45,6 +45,17 @@ class SharesNoise(typing.Protocol):
     same_noise: tuple
 
 
+@typing.runtime_checkable
+class MakesQueries(typing.Protocol):
+    """What an objective has that asks the network beside its attack, so that a run's length is foreseen.
+
+    Attributes:
+        queries: int, forward passes an image and update, without the attack's and the loss's.
+    """
+
+    queries: int
+
+
 def at_epoch(coefficient, epoch):
     """Evaluate a coefficient: a float stays, a schedule is asked for the epoch.
 

@@ -44,6 +44,7 @@ class TRADES:
     ramped = ()
     variables = ()
     layers = ()
+    queries = 1  # The clean images, for the attack.
 
     def __post_init__(self):
         """Check the weights, so that a wrong one is seen before any work."""

@@ -28,6 +28,7 @@ from sharedkeras.files import (
 from sharedkeras.losses import cross_entropy
 from sharedkeras.models import FrozenClassifier, load_network, take_weights
 from sharedkeras.models.classifiers.gradients import input_gradient
+from sharedkeras.objectives import MakesQueries
 from sharedkeras.training import callbacks, checkpoint
 from sharedkeras.training.collapse import WatchLatent
 from sharedkeras.training.distribution import data_parallel
@@ -42,6 +43,7 @@ _MOMENTUM = 0.9
 _PROBE = 16  # Images timed to estimate a run's length, and looked at for divergence.
 _WATCHED = 256  # Images whose latents are compared.
 _STEP = 3.4  # Input gradients that a train step's passes of two views with weight gradients cost.
+_QUERY = 0.5  # Input gradients that a forward pass costs.
 
 
 class Run(NamedTuple):
@@ -240,8 +242,10 @@ def epoch_costs(recipe, examples):
     """
     curriculum = recipe.make_curriculum()
     step = _STEP * (2 if recipe.awp_gamma else 1)
-    # A query is a forward pass, about half an input gradient.
-    judged = recipe.make_validation_attacks()["pgd"].gradients + 0.5 * recipe.validation_queries
+    objective = recipe.make_objective()
+    if isinstance(objective, MakesQueries):
+        step += _QUERY * objective.queries
+    judged = recipe.make_validation_attacks()["pgd"].gradients + _QUERY * recipe.validation_queries
     validation = recipe.validation_examples * judged
     return [
         (examples * (curriculum.at(epoch).gradients + step), validation)

@@ -5,8 +5,10 @@ import types
 import pytest
 
 from sharedkeras.durations import duration
+from sharedkeras.recipes.recipe import Recipe
 from sharedkeras.training import progress as module
 from sharedkeras.training.progress import RunProgress
+from sharedkeras.training.run import epoch_costs
 
 COSTS = [(300.0, 50.0), (300.0, 50.0), (1000.0, 50.0)]
 
@@ -25,6 +27,27 @@ def begun(done=0, **options):
     progress.on_train_begin()
     progress.on_epoch_begin(done // 10)
     return progress
+
+
+@pytest.mark.parametrize(
+    ("objective", "options", "queries"),
+    [("standard", {}, 0), ("trades", {}, 1), ("mma", {"search_steps": 6}, 7)],
+)
+def test_epochs_cost_what_an_objective_asks_beside_its_attack(objective, options, queries):
+    recipe = Recipe(
+        name="costs",
+        source="a test",
+        dataset="mnist",
+        model="cnn",
+        objective=objective,
+        objective_options=options,
+        attack_options={"steps": 5},
+        curriculum=((0.5, {"steps": 8}),),
+        epochs=2,
+    )
+    [(first, _), (second, _)] = epoch_costs(recipe, 1000)
+    assert second - first == pytest.approx(1000 * 3.0)
+    assert first == pytest.approx(1000 * (5 + 3.4 + 0.5 * queries))
 
 
 def test_time_left_by_what_epochs_cost(clock):
