@@ -17,7 +17,9 @@ IMAGES = {"mnist-mini": 10_000, "mnist": 60_000, "cifar10": 50_000, "cifar100": 
 """Training images."""
 
 _VIEWS = {"standard": 1}  # The others show the network the clean image too.
-_FURTHER = {"trades": 1, "gat": 1, "mma": 11}  # Passes that craft, beside the attack's own.
+QUERIES = {"trades": 1, "gat": 1, "mma": 11}
+"""Forward passes that craft, beside the attack's own, where an objective has any (`MakesQueries`)."""
+
 _OWN_ATTACK = {"gat": "fgsm"}  # The others begin with PGD.
 _MANY_STEPS = "pgd"
 
@@ -87,7 +89,7 @@ def passes(recipe):
         int.
     """
     step = 3 * _VIEWS.get(recipe["objective"], 2) * (2 if recipe["awp_gamma"] else 1)
-    step += _FURTHER.get(recipe["objective"], 0)
+    step += QUERIES.get(recipe["objective"], 0)
     return 2 * gradients(recipe) + _trained(recipe) * step
 
 

@@ -64,6 +64,12 @@ def test_multiplications_are_those_of_the_network(name):
     assert FrozenClassifier(network).multiply_adds == recipe_list.MULTIPLY_ADDS[name]
 
 
+def test_queries_are_those_of_the_objectives():
+    made = {name: objectives.get(name)() for name in objectives.names()}
+    queries = {name: o.queries for name, o in made.items() if isinstance(o, objectives.MakesQueries)}
+    assert queries == recipe_list.QUERIES
+
+
 def test_every_recipe_has_its_cost_and_what_is_known_of_it():
     assert {v["model"] for v in VALUES.values()} <= set(recipe_list.MULTIPLY_ADDS)
     assert set(recipe_list.IMAGES) == set(data.names())
