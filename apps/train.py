@@ -90,7 +90,11 @@ flags.DEFINE_integer(
     "Test images attacked at the end; 0: none; default: all of MNIST, 1,000 of CIFAR.",
     lower_bound=0,
 )
-flags.DEFINE_list("attacks", ["natural", "pgd20", "pgd40", "cw"], "Attacks at the end, by name.")
+flags.DEFINE_list(
+    "attacks",
+    ["natural", "pgd20", "pgd40", "cw"],
+    f"Attacks at the end: {', '.join(registered.attacks())}.",
+)
 flags.DEFINE_bool("export", True, "Write and check a SavedModel and an ONNX file at the end.")
 flags.DEFINE_bool("deterministic", False, "Make every operation return the same bits each time.")
 
@@ -140,8 +144,10 @@ _CHOICES = {
 }
 for _name, _values in _CHOICES.items():
     flags.DEFINE_enum(_name, None, _values, f"Overrides the recipe's {_name}.")
+_NAMES = {"attack": registered.training_attacks(), "schedule": registered.schedules()}
 for _name, _define in _FIELDS.items():
-    _define(_name, None, f"Overrides the recipe's {_name}.")
+    _known = f": {', '.join(_NAMES[_name])}" if _name in _NAMES else ""
+    _define(_name, None, f"Overrides the recipe's {_name}{_known}.")
 for _name, _parser in _MAY_BE_NONE.items():
     _help = f"Overrides the recipe's {_name}; {_NONE}: without."
     flags.DEFINE(_OrNone(_parser), _name, None, _help, serializer=flags.ArgumentSerializer())
@@ -234,10 +240,31 @@ def _recipe():
         changes[field] = {**(getattr(recipe, field) if same else {}), **_options(field)}
     if FLAGS.stage is not None:
         changes["curriculum"] = _stages()
-        return dataclasses.replace(recipe, **changes)
-    if "attack" in changes:  # Stages are of the recipe's own attack.
-        changes["curriculum"] = ()
-    return dataclasses.replace(recipe, **changes).with_attack_options(_options("attack_options"))
+        chosen = dataclasses.replace(recipe, **changes)
+    else:
+        if "attack" in changes:  # Stages are of the recipe's own attack.
+            changes["curriculum"] = ()
+        options = _options("attack_options")
+        chosen = dataclasses.replace(recipe, **changes).with_attack_options(options)
+    if chosen.norm != recipe.norm:
+        _need_lengths(chosen, recipe)
+    return chosen
+
+
+def _need_lengths(chosen, recipe):
+    """Refuse an attack in another norm than the recipe's whose lengths are not given."""
+    fields = {field.name for field in dataclasses.fields(chosen.make_attack())}
+    given = {
+        "epsilon": FLAGS.epsilon is not None,
+        "step_size": "step_size" in _options("attack_options"),
+    }
+    missing = [name for name, there in given.items() if name in fields and not there]
+    if missing:
+        wanted = " and ".join(f"--{name}" for name in missing)
+        raise ValueError(
+            f"The lengths of {recipe.name} are ones in {recipe.norm}; give {wanted} for an attack in "
+            f"{chosen.norm}. Received: epsilon={chosen.epsilon}, attack={chosen.make_attack()}"
+        )
 
 
 def _announce(recipe, run_dir):
@@ -304,7 +331,7 @@ def _evaluate(recipe, run_dir, weights, clock):
         load_network(run_dir, weights=weights),
         images.x,
         images.y,
-        evaluation.named_attacks(names, dataset=recipe.dataset, epsilon=epsilon),
+        evaluation.named_attacks(names, dataset=recipe.dataset, norm=recipe.norm, epsilon=epsilon),
         batch_size=recipe.batch_size,
         seed=recipe.seed,
         index=images.index,
@@ -312,7 +339,7 @@ def _evaluate(recipe, run_dir, weights, clock):
             **images.settings,
             "weights": weights,
             "recipe": recipe.name,
-            "norm": "linf",
+            "norm": recipe.norm,
             "epsilon": epsilon,
             "command": shlex.join(["python", *sys.argv]),
         },
@@ -323,10 +350,10 @@ def _evaluate(recipe, run_dir, weights, clock):
 
 
 def _epsilon(recipe):
-    """Return the ball of the attacks at the end: the paper's; on data of one's own that of training."""
+    """Return the ball of the attacks at the end: that of training, where it is not the paper's."""
     from sharedkeras import data, evaluation
 
-    own = recipe.dataset not in data.names()
+    own = recipe.dataset not in data.names() or recipe.norm != "linf"
     return recipe.epsilon if own else evaluation.paper_epsilon(recipe.dataset)
 
 
@@ -388,7 +415,7 @@ def main(_):
         os.environ["TFDS_DATA_DIR"] = FLAGS.data_dir
     recipe = _recipe()
     names = [name for name in FLAGS.attacks if name != "natural"]
-    named_attacks(names, dataset=recipe.dataset, epsilon=_epsilon(recipe))
+    named_attacks(names, dataset=recipe.dataset, norm=recipe.norm, epsilon=_epsilon(recipe))
     run_dir = FLAGS.run_dir
     if FLAGS.join:  # Only one of the processes may make the directory.
         _train(recipe, pathlib.Path(run_dir))
@@ -435,7 +462,9 @@ def _train(recipe, run_dir):
         print(f"report      {judged[0]}")
     print(f"files       {run.run_dir}")
     print("\nNext: judge it with the standard ensemble,")
-    print(f"  python apps/evaluate.py --network={run.run_dir} --attacks=autoattack --eval_examples=100")
+    ball = "" if recipe.norm == "linf" else f" --norm={recipe.norm} --epsilon={recipe.epsilon:g}"
+    judge = f"python apps/evaluate.py --network={run.run_dir} --attacks=autoattack{ball}"
+    print(f"  {judge} --eval_examples=100")
     if judged is not None and not judged[1]:
         sys.exit(ending.NOT_WRITTEN)
 

@@ -22,6 +22,10 @@ QUERIES = {"trades": 1, "gat": 1, "mma": 11}
 
 _OWN_ATTACK = {"gat": "fgsm"}  # The others begin with PGD.
 _MANY_STEPS = "pgd"
+STEPS = {"pgd": 10, "cw": 20, "representation": 20}
+"""Steps of the attacks that make several, unless a recipe says otherwise."""
+_AT_START = {"representation": 1}  # Gradients before the first step.
+_ONE = {"none": 0, "fgsm": 1, "n-fgsm": 1}
 
 _PAPER = {
     ("mnist", "cnn", "standard"): ("4", 99.16, 90.59),
@@ -59,11 +63,13 @@ def gradients(recipe):
     """
     epochs, stages = recipe["epochs"], [(0, 0)]
     name = recipe["attack"] or _OWN_ATTACK.get(recipe["objective"], _MANY_STEPS)
-    steps = registered.class_values("attacks", "pgd.py", name="PGD")["steps"]
-    steps = {"none": 0, _MANY_STEPS: recipe.get("attack_options", {}).get("steps", steps)}.get(name, 1)
-    stages.append((round(recipe["natural_share"] * epochs), steps))
+    steps = _ONE.get(name)
+    if steps is None:
+        steps = recipe.get("attack_options", {}).get("steps", STEPS[name])
+    more = _AT_START.get(name, 0)
+    stages.append((round(recipe["natural_share"] * epochs), steps + more))
     for share, options in recipe.get("curriculum", ()):
-        stages.append((round(share * epochs), options.get("steps", steps)))
+        stages.append((round(share * epochs), options.get("steps", steps) + more))
     stages, trained = sorted(dict(stages).items()), _trained(recipe)
     ends = [*(begin for begin, _ in stages[1:]), epochs]
     return sum(

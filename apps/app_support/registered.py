@@ -123,22 +123,6 @@ def _stand_in(tree, name):
     )
 
 
-def class_values(*parts, name):
-    """Read the defaults of a dataclass's fields that are plain values.
-
-    Args:
-        *parts: str, the module's place in the package.
-        name: str, the class.
-
-    Returns:
-        Dict.
-    """
-    (tree,) = _trees(*parts)
-    (body,) = [n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name]
-    fields = [n for n in body if isinstance(n, ast.AnnAssign) and isinstance(n.value, ast.Constant)]
-    return {n.target.id: n.value.value for n in fields}
-
-
 def check(flag, value, known, families=()):
     """Refuse an unknown name before anything is loaded.
 

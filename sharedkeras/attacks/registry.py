@@ -1,11 +1,23 @@
 """Training attacks by name."""
 
+import functools
+
+from sharedkeras.attacks.carlini_wagner.carlini_wagner import CarliniWagner
 from sharedkeras.attacks.fgsm import FGSM
 from sharedkeras.attacks.n_fgsm import NFGSM
 from sharedkeras.attacks.no_attack import NoAttack
 from sharedkeras.attacks.pgd import PGD
+from sharedkeras.attacks.representation.representation import Representation
 
-_ATTACKS = {"fgsm": FGSM, "n-fgsm": NFGSM, "none": NoAttack, "pgd": PGD}
+_ATTACKS = {
+    # One c: a search for each example's own would take hundreds of gradients an update.
+    "cw": functools.partial(CarliniWagner, steps=20, search_steps=1, initial_c=1.0),
+    "fgsm": FGSM,
+    "n-fgsm": NFGSM,
+    "none": NoAttack,
+    "pgd": PGD,
+    "representation": Representation,
+}
 
 
 def names():
@@ -14,13 +26,17 @@ def names():
 
 
 def get(name):
-    """Find a training attack's class by its name.
+    """Find a training attack by its name.
+
+    "cw" is `CarliniWagner` with 20 steps and c = 1; "representation" compares the features that the last
+    dense layer reads. Both follow goals of their own, whatever loss an objective would have them climb.
 
     Args:
         name: one of `names()`.
 
     Returns:
-        The class; its attacks have a field `epsilon` and say their cost as `gradients`.
+        Function of the attack's fields that gives an `Attack`, such as its class; the attacks have a
+        field `epsilon` and say their cost as `gradients`.
 
     Raises:
         ValueError: if there is no such attack.

@@ -5,7 +5,7 @@ from keras import layers
 
 from sharedkeras.arguments import need_count, plain
 from sharedkeras.layers import GaussianStochastic
-from sharedkeras.models.classifiers.functional import functional
+from sharedkeras.models.classifiers.functional import functional, last_dense
 
 
 def with_latent(network, units, *, latent_options=None, name="latent"):
@@ -33,25 +33,13 @@ def with_latent(network, units, *, latent_options=None, name="latent"):
     """
     need_count(units=units)
     whole = functional(network)
-    output = getattr(whole, "output", None)  # A subclassed network has none.
-    if not hasattr(output, "_keras_history"):
-        raise ValueError(
-            "`network` must be functional or Sequential, of one output. "
-            f"Received: network={network.name!r} of type {type(network).__name__}"
-        )
-    last, node, _ = output._keras_history
-    if not isinstance(last, layers.Dense):
-        raise ValueError(
-            "`network` must end in a dense layer of logits. "
-            f"Received: network={network.name!r}, whose last step is {type(last).__name__}"
-        )
+    last, features = last_dense(whole)
     if keras.activations.serialize(last.activation) != "linear":
         raise ValueError(
             "`network` must give logits; take the network that `sharedkeras.models.logits_of(network)` "
             f"returns. Received: network={network.name!r}, whose last layer ends in "
             f"{keras.activations.serialize(last.activation)!r}"
         )
-    (features,) = last._inbound_nodes[node].input_tensors
     if len(features.shape) != 2:
         raise ValueError(
             "The last dense layer must read features (batch, d). "

@@ -10,7 +10,7 @@ from keras import ops
 from sharedkeras.attacks import FGSM
 from sharedkeras.losses import cross_entropy
 from sharedkeras.math import norms, random
-from sharedkeras.objectives.objective import at_epoch, need_weights
+from sharedkeras.objectives.objective import at_epoch, need_aimable, need_weights
 
 _START = 0.5  # Size of the random signs from which the step begins, in units of epsilon.
 
@@ -38,13 +38,13 @@ class GAT:
         s = x + epsilon / 2 times random signs
 
     Args:
-        attack: the attack that takes the step.
+        attack: the attack that takes the step, one that takes a loss.
         weight: float at least 0 or a schedule of the epoch, weight of the distance in training (the
             attack takes its final value); 10 on CIFAR-10.
         label_smoothing: float in [0, 1), share of each label that goes to all classes equally.
 
     Raises:
-        ValueError: if a value is out of range.
+        ValueError: if a value is out of range, or the attack takes no loss.
 
     Reference: G. Sriramanan et al., "Guided adversarial attack for evaluating and enhancing adversarial
         defenses", 2020.
@@ -63,6 +63,7 @@ class GAT:
     def __post_init__(self):
         """Check the weights, so that a wrong one is seen before any work."""
         need_weights(self, "weight")
+        need_aimable(self)
 
     @functools.cached_property
     def guiding(self):

@@ -12,7 +12,7 @@ from sharedkeras.attacks import PGD
 from sharedkeras.attacks.boundary import boundary
 from sharedkeras.losses import cross_entropy, soft_margin
 from sharedkeras.math import norms
-from sharedkeras.objectives.objective import need_weights
+from sharedkeras.objectives.objective import need_aimable, need_weights
 
 _BEYOND = 1.05  # The search goes a little further than the largest margin, as in the official code.
 
@@ -32,8 +32,8 @@ class MMA:
     with x* the boundary point, d(x) its distance, and clean = 1/3.
 
     Args:
-        attack: attack that maximises the soft logit margin in balls given example by example, with
-            steps relative to them; `attack.norm` measures margins.
+        attack: attack that takes a loss, and maximises the soft logit margin in balls given example by
+            example, with steps relative to them; `attack.norm` measures margins.
         largest: float above 0, d_max in units of the attack's epsilon: 0.45 on MNIST at 0.3 and 12/255
             on CIFAR-10 at 8/255 are both 1.5.
         smallest: float above 0, smallest remembered size in the same units, with which all begin.
@@ -43,7 +43,7 @@ class MMA:
         label_smoothing: float in [0, 1), share of each label that goes to all classes equally.
 
     Raises:
-        ValueError: if a value is out of range.
+        ValueError: if a value is out of range, or the attack takes no loss.
 
     Reference: G. Ding et al., "MMA training: direct input space margin maximization through adversarial
         training", 2020.
@@ -65,6 +65,7 @@ class MMA:
     def __post_init__(self):
         """Check every value, so that a wrong one is seen before any work."""
         need_weights(self)
+        need_aimable(self)
         need_between(0, 1, clean=self.clean)
         need_count(search_steps=self.search_steps, examples=self.examples)
         need_positive(smallest=self.smallest)

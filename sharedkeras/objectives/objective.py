@@ -84,6 +84,22 @@ def weighted(weight, term):
     return 0.0 if is_off else weight * term
 
 
+def need_aimable(objective):
+    """Refuse an attack with a goal of its own, for an objective that gives it a loss to climb.
+
+    Args:
+        objective: an objective with a field `attack`.
+
+    Raises:
+        ValueError: if the attack takes no loss.
+    """
+    if not objective.attack.replaceable_loss:
+        raise ValueError(
+            f"{type(objective).__name__} aims its attack by a loss, and this attack has a goal of its "
+            f"own. Received: attack={objective.attack!r}"
+        )
+
+
 def need_weights(objective, *names):
     """Refuse coefficients below 0 and a label smoothing outside [0, 1).
 

@@ -23,7 +23,8 @@ class TRADES:
     The gradient flows through both arguments of the divergence, as in the official code.
 
     Args:
-        attack: the attack that crafts x' by maximising the divergence.
+        attack: the attack that crafts x' by maximising the divergence, or by a goal of its own where it
+            takes no loss.
         beta: float at least 0 or a schedule of the epoch, weight of the divergence (the official
             code's beta, the paper's 1 / lambda): 6 on CIFAR-10, 1 on MNIST.
         label_smoothing: float in [0, 1), share of each label that goes to all classes equally.
@@ -44,18 +45,22 @@ class TRADES:
     ramped = ()
     variables = ()
     layers = ()
-    queries = 1  # The clean images, for the attack.
 
     def __post_init__(self):
         """Check the weights, so that a wrong one is seen before any work."""
         need_weights(self, "beta")
 
+    @property
+    def queries(self):
+        """The clean images' predictions, for an attack that takes a loss."""
+        return int(self.attack.replaceable_loss)
+
     def views(self, classifier, x, targets, seed):
         """Craft `{"clean": x, "adv": x'}` from `x` of shape `(batch, H, W, C)`."""
-        clean = classifier.predict(x)
-        adv = self.attack(
-            classifier, x, clean, seed=seed, loss=kl_categorical, index=targets.get("index")
-        )
+        aim = {"y": targets["label"], "loss": None}
+        if self.attack.replaceable_loss:
+            aim = {"y": classifier.predict(x), "loss": kl_categorical}
+        adv = self.attack(classifier, x, seed=seed, index=targets.get("index"), **aim)
         return {"clean": x, "adv": adv}, targets
 
     def loss(self, targets, outputs, epoch=None):

@@ -29,8 +29,8 @@ class Recipe:
         objective: str, a name of `sharedkeras.objectives`.
         objective_options: dict of the objective's fields that depart from its defaults. A field that
             the objective names in `ramped` is the final value of the paper's ramp; 0 stays 0.
-        epsilon: float above 0, bound of the training attack and of the one that validates, in units of
-            an image in [0, 1].
+        epsilon: float above 0, bound of the training attack, in its norm, and of the one that
+            validates, in units of an image in [0, 1].
         attack: str, a name of `sharedkeras.attacks.registry`, or None for the objective's own attack.
         attack_options: dict of the attack's fields, `epsilon` aside.
         curriculum: tuple of `(share, options)`: fields of the attack that change when that share of the
@@ -192,6 +192,11 @@ class Recipe:
         """The epochs that are trained: `stop_after` where it is given, else all."""
         return self.epochs if self.stop_after is None else self.stop_after
 
+    @property
+    def norm(self):
+        """The norm of the training attack's ball, in which a run is validated."""
+        return self.make_attack().norm
+
     def make_attack(self):
         """Return the training attack of the first epoch that has one."""
         own = objectives.get(self.objective)().attack
@@ -220,10 +225,11 @@ class Recipe:
     def make_validation_attacks(self):
         """Return a dict of the attacks that judge a run while it trains, the same for all objectives."""
         # Together the steps go 2.5 times as far as the ball's edge, as in Madry et al.
+        ball = {"norm": self.norm, "epsilon": self.epsilon}
         size = 2.5 * self.epsilon / _VALIDATION_STEPS
-        chosen = {"pgd": PGD(epsilon=self.epsilon, step_size=size, steps=_VALIDATION_STEPS)}
+        chosen = {"pgd": PGD(**ball, step_size=size, steps=_VALIDATION_STEPS)}
         if self.validation_queries:
-            chosen["square"] = Square(epsilon=self.epsilon, queries=self.validation_queries)
+            chosen["square"] = Square(**ball, queries=self.validation_queries)
         return chosen
 
     def make_objective(self):

@@ -1,4 +1,4 @@
-"""Variations of the paper's Tables 9 to 14, all on CIFAR-10, each one thing other than its base."""
+"""Variations of the paper's Tables 7 and 9 to 14, on CIFAR-10, each one thing other than its base."""
 
 import dataclasses
 
@@ -20,7 +20,35 @@ _OURS = "cifar10-resnet18-shared"  # The base: alpha 0.5, beta 4, lambda 0.001, 
 
 _WIDE = "cifar10-wrn-34-10-shared"
 
+# Section 4.4: trained against the attack on the last layer before the logits, a ball of 10 levels.
+_REPRESENTATION = {
+    "attack": "representation",
+    "attack_options": {"steps": 20},
+    "epsilon": 10 / 255,
+}
+
 RECIPES = (
+    # Table 7: another training attack.
+    Recipe(
+        name="cifar10-resnet18-standard-representation",
+        source="Table 7, row Standard; attack in training of section 4.4",
+        **_like("cifar10-resnet18-standard", **_REPRESENTATION),
+    ),
+    Recipe(
+        name="cifar10-resnet18-trades-representation",
+        source="Table 7, row TRADES; attack in training of section 4.4",
+        **_like("cifar10-resnet18-trades", **_REPRESENTATION),
+    ),
+    Recipe(
+        name="cifar10-resnet18-mart-representation",
+        source="Table 7, row MART; attack in training of section 4.4",
+        **_like("cifar10-resnet18-mart", **_REPRESENTATION),
+    ),
+    Recipe(
+        name="cifar10-resnet18-shared-representation",
+        source="Table 7, row Ours; attack in training of section 4.4",
+        **_like(_OURS, **_REPRESENTATION),
+    ),
     # Table 9: a share of the training images, drawn by the seed.
     Recipe(
         name="cifar10-resnet18-standard-share-40",

@@ -139,6 +139,22 @@ def test_any_field_of_a_recipe_from_the_command_line():
         "--augment": {"augment": True},
         "--noaugment": {},
         "--nolatent": {"latent": False, "latent_options": {}},
+        "--attack=representation --attack_steps=7": {
+            "attack": "representation",
+            "attack_options": {"steps": 7},
+            "curriculum": [],
+        },
+        "--attack=cw --epsilon=1.5 --attack_options=c=2": {
+            "attack": "cw",
+            "attack_options": {"c": 2},
+            "curriculum": [],
+            "epsilon": 1.5,
+        },
+        "--attack_options=norm=l2 --epsilon=1.5 --step_size=0.2": {
+            "attack_options": {"steps": 10, "norm": "l2", "step_size": 0.2},
+            "curriculum": [[2 / 3, {"steps": 20}]],
+            "epsilon": 1.5,
+        },
     }
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "apps")])}
     lines = [base, *(f"{base} {change}" for change in changes)]
@@ -173,6 +189,10 @@ def test_any_field_of_a_recipe_from_the_command_line():
                 "--objective_options=alfa=1": "label_smoothing",
                 "--initial_weights=nobody": "mnist-cnn-shared",
                 "--epochs=0": "epochs",
+                "--attack=cw": "give --epsilon for an attack in l2",
+                "--attack=cw --epsilon=1 --objective=gat": "GAT aims its attack by a loss",
+                "--attack_options=norm=l2": "give --epsilon and --step_size for an attack in l2",
+                "--attack=representation --attack_options=layer=": "layer",
                 "--run_dir=/nonexistent/x --resume": "resume",
             },
         ),

@@ -6,6 +6,7 @@ import pytest
 from app_support import recipe_list, registered
 
 from sharedkeras import data, models, objectives, recipes
+from sharedkeras.attacks import registry as training_attacks
 from sharedkeras.models import FrozenClassifier
 
 VALUES = {values["name"]: values for values in registered.recipe_values()}
@@ -29,7 +30,10 @@ def test_gradients_are_those_of_the_attacks():
     found = [recipes.get(name) for name in recipes.names()]
     paper = recipes.get("mnist-cnn-shared")
     found += [paper.with_objective(name) for name in objectives.names()]
-    found += [dataclasses.replace(paper, attack=name, attack_options={}) for name in ("none", "n-fgsm")]
+    known = training_attacks.names()
+    found += [dataclasses.replace(paper, attack=name, attack_options={}) for name in known]
+    several = ("pgd", "cw", "representation")
+    found += [dataclasses.replace(paper, attack=n, attack_options={"steps": 3}) for n in several]
     stages = ((0.5, {"steps": 7}), (0.9, {"step_size": 0.02}))
     found.append(dataclasses.replace(paper, curriculum=stages, natural_share=0.25, epochs=11))
     for recipe in found:

@@ -34,6 +34,13 @@ def make(*, batch_norm=False, sample=False):
     return keras.Model(inputs, keras.layers.Dense(3, name="logits")(x))
 
 
+def plain():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((6, 6, 1))
+    x = keras.layers.Dense(5, activation="tanh", name="features")(keras.layers.Flatten()(inputs))
+    return keras.Model(inputs, keras.layers.Dense(3)(x))
+
+
 def activations(network, layer, x):
     return numpy(FrozenClassifier(network).tap(layer).predict(x)).reshape(len(x), -1)
 
@@ -246,6 +253,28 @@ def test_latent_means_the_mean_and_noise_is_held_still(batch):
     np.testing.assert_allclose(*(numpy(r.adversarial) for r in results), atol=1e-5)
     on_logits = dataclasses.replace(ATTACK, layer="logits").run(noisy, x, y, guide=guide, seed=0)
     assert np.all(np.isfinite(numpy(on_logits.best_loss)))
+
+
+def test_the_last_layer_is_found(batch):
+    x, y, guide = batch
+    for network, name in ((make(), "latent"), (plain(), "features")):
+        expected, found = (
+            Representation(layer=layer, epsilon=EPSILON, steps=4).run(network, x, y, guide=guide, seed=0)
+            for layer in (name, None)
+        )
+        assert np.all(numpy(found.best_loss) < 0)
+        np.testing.assert_allclose(*(numpy(r.adversarial) for r in (found, expected)), atol=1e-6)
+
+
+def test_without_a_dense_layer_at_the_end_the_layer_must_be_named(batch):
+    x, y, guide = batch
+    inputs = keras.Input((6, 6, 1))
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(3, 3, name="conv")(inputs))
+    network = keras.Model(inputs, pooled)
+    with pytest.raises(ValueError, match="dense layer of logits"):
+        Representation(epsilon=EPSILON).run(network, x, y, guide=guide, seed=0)
+    named = Representation(layer="conv", epsilon=EPSILON, steps=2)
+    assert np.all(np.isfinite(numpy(named.run(network, x, y, guide=guide, seed=0).best_loss)))
 
 
 def test_what_is_compiled_sees_new_weights(batch):

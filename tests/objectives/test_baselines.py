@@ -140,6 +140,19 @@ def test_trades_attacks_the_divergence(linear, images):
         assert len(set(np.sign(moved[label::2]))) == 2
 
 
+def test_trades_leaves_an_attack_its_own_goal(linear, images):
+    classifier, _ = linear
+    x, targets = images
+    attack = attacks.CarliniWagner(epsilon=2.0, steps=20, search_steps=1, initial_c=5.0)
+    objective = objectives.TRADES(attack=attack)
+    assert objective.queries == 0
+    views, _ = objective.views(classifier, ops.convert_to_tensor(x), targets, 3)
+    alone = attack(classifier, ops.convert_to_tensor(x), targets["label"], seed=0)
+    found, expected = map(ops.convert_to_numpy, (views["adv"], alone))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert np.any(found != x)
+
+
 def test_gat_is_guided_in_every_other_update(linear, images):
     classifier, direction = linear
     x, targets = images
@@ -239,6 +252,8 @@ def test_noisy_step_is_not_projected(linear, images):
         ("mma", {"search_steps": 0}),
         ("mma-simplified", {"label_smoothing": 1.0}),
         ("standard", {"label_smoothing": -0.1}),
+        ("gat", {"attack": attacks.CarliniWagner()}),
+        ("mma", {"attack": attacks.Representation()}),
     ],
 )
 def test_bad_options(name, options):

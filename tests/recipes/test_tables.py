@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from sharedkeras import recipes, training
+from sharedkeras import attacks, recipes, training
 from sharedkeras.recipes import baselines, variations
 
 
@@ -61,8 +61,12 @@ def test_variations_of_other_methods_and_networks():
     base = "cifar10-wrn-34-10-shared"
     expected = {"location": "softmax", "latent": False}
     assert differences(f"{base}-softmax", base) == expected
-    # Nothing else is there: 12 of Table 9, 5 of 10, 5 of 11, 8 of 12, 2 of 13, 4 of 14.
-    assert len(variations.RECIPES) == 12 + 5 + 5 + 8 + 2 + 4
+    representation = {"attack": "representation", "attack_options": {"steps": 20}, "epsilon": 10 / 255}
+    for method in ("standard", "trades", "mart", "shared"):
+        base = f"cifar10-resnet18-{method}"
+        assert differences(f"{base}-representation", base) == representation
+    # Nothing else is there: 4 of Table 7, 12 of Table 9, 5 of 10, 5 of 11, 8 of 12, 2 of 13, 4 of 14.
+    assert len(variations.RECIPES) == 4 + 12 + 5 + 5 + 8 + 2 + 4
 
 
 TABLE_3 = {  # objective, steps, weight decay, rate, drops, epochs
@@ -94,6 +98,28 @@ def test_baselines_have_the_numbers_of_table_3(name):
     assert (recipe.dataset, recipe.model) == tuple(name.rsplit("-", 1)[0].split("-", 1))
     assert recipe.optimizer == ("adam" if name == "mnist-cnn-mma" else "sgd")
     assert not recipe.latent
+
+
+@pytest.mark.parametrize("method", ["standard", "trades", "mart", "shared"])
+def test_table_7_trains_against_the_attack_on_the_last_layer(method):
+    recipe = recipes.get(f"cifar10-resnet18-{method}-representation")
+    attack = recipe.make_objective().attack
+    assert isinstance(attack, attacks.Representation)
+    assert (attack.layer, attack.steps, attack.epsilon) == (None, 20, pytest.approx(10 / 255))
+
+
+def test_a_run_is_validated_in_the_norm_of_its_attack():
+    base = dataclasses.replace(recipes.get("mnist-cnn-standard"), validation_queries=50)
+    for changes, norm in (
+        ({}, "linf"),
+        ({"attack_options": {"norm": "l2", "steps": 3}, "epsilon": 1.5}, "l2"),
+        ({"attack": "cw", "attack_options": {}, "epsilon": 1.5}, "l2"),
+    ):
+        recipe = dataclasses.replace(base, **changes)
+        found = recipe.make_validation_attacks()
+        assert sorted(found) == ["pgd", "square"]
+        assert {(a.norm, a.epsilon) for a in found.values()} == {(norm, recipe.epsilon)}
+        assert recipe.make_attack().norm == recipe.norm == norm
 
 
 def test_margins_and_rates_of_mma():

@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 from sharedkeras import attacks, data, losses, models, objectives, training
+from sharedkeras.attacks import registry
 from sharedkeras.layers import GaussianStochastic
 from sharedkeras.math import random
 from sharedkeras.training import checkpoint
@@ -175,6 +176,19 @@ def test_carlini_wagner_crafts_in_graph(batch):
     trainer = compiled(small(), objectives.Standard(attack=attack))
     history = trainer.fit(x, y, batch_size=12, epochs=1, verbose=0).history
     assert np.isfinite(history["loss"][0])
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_every_attack_by_name_trains(batch, name):
+    x, y = batch
+    attack = registry.get(name)(epsilon=3.0 if name == "cw" else 0.3)
+    trainer = compiled(small(latent=None), objectives.MART(attack=attack))
+    alone = numpy(attack(trainer.network, x, y, seed=0))
+    assert np.array_equal(alone, x) == (name == "none")
+    history = trainer.fit(x, y, batch_size=12, epochs=1, verbose=0).history
+    # The divergence of the two predictions, weighted: none without an attack.
+    assert np.isfinite(history["loss"][0])
+    assert (history["kl"][0] > 1e-6) == (name != "none")
 
 
 def test_l2_attack_crafts_in_graph(batch):

@@ -221,6 +221,26 @@ def test_a_renewal_that_is_refused_changes_nothing(run, published, tmp_path):
     assert entry(published) is not None
 
 
+@pytest.mark.parametrize(
+    ("trained", "norm"),
+    [
+        ({}, "linf"),
+        ({"attack": "n-fgsm"}, "linf"),
+        ({"attack": "cw"}, "l2"),
+        ({"attack_options": {"norm": "l2"}}, "l2"),
+    ],
+)
+def test_the_evidence_is_in_the_norm_of_the_training_attack(run, tmp_path, trained, norm):
+    recipe = {**json.loads((run / "config.json").read_text())["recipe"], **trained}
+    settings = {"attacks": {"square": {"norm": norm, "epsilon": 0.3}}, "norm": norm}
+    good = _autoattack(tmp_path / "good", 0.7, **settings)
+    assert make_card.read_reports([good], recipe)[good].settings["norm"] == norm
+    other = "l2" if norm == "linf" else "linf"
+    bad = _autoattack(tmp_path / "bad", 0.7, **{**settings, "norm": other})
+    with pytest.raises(ValueError, match=f"expected norm to be '{norm}'"):
+        make_card.read_reports([bad], recipe)
+
+
 def test_a_renewal_of_weights_that_are_damaged(published, tmp_path, monkeypatch):
     monkeypatch.setenv("SHAREDKERAS_HOME", str(tmp_path / "home"))
     good = _autoattack(tmp_path / "aa", 0.7)

@@ -91,6 +91,11 @@ class CarliniWagner(Attack):
             need_positive(kappa=self.kappa)
 
     @property
+    def gradients(self):
+        """The input gradients that the attack takes of each example in training."""
+        return self.steps * _RULES[self.compat](self).values_of_c * self.eot_samples
+
+    @property
     def checked_every(self):
         """Steps between two checks of progress."""
         return max(self.steps // 10, 1)

@@ -47,8 +47,8 @@ class Representation(Attack):
     distance after each iteration.
 
     Args:
-        layer: str, name of the layer whose activations are compared; of a `GaussianStochastic` layer
-            ("latent") it is the mean.
+        layer: str, name of the layer whose activations are compared, or None for the last one before
+            the dense layer of logits; of a `GaussianStochastic` layer ("latent") it is the mean.
         norm: "linf", the only norm whose ball is a box.
         epsilon: float above 0, the ball's size in units of an image in [0, 1].
         steps: int, at least 1.
@@ -62,7 +62,7 @@ class Representation(Attack):
         Information", 2022, section 4.4.
     """
 
-    layer: str
+    layer: str | None = None
     norm: str = "linf"
     epsilon: float = 10 / 255
     steps: int = 20
@@ -75,11 +75,18 @@ class Representation(Attack):
     def __post_init__(self):
         """Check every value, so that a wrong one is seen before any work."""
         super().__post_init__()
-        if not isinstance(self.layer, str) or not self.layer:
-            raise ValueError(f"`layer` must be the name of a layer. Received: layer={self.layer!r}")
+        if self.layer is not None and not (isinstance(self.layer, str) and self.layer):
+            raise ValueError(
+                f"`layer` must be the name of a layer, or None. Received: layer={self.layer!r}"
+            )
         need_one_of(("linf",), norm=self.norm)
         need_positive(epsilon=self.epsilon)
         need_count(steps=self.steps, history=self.history)
+
+    @property
+    def gradients(self):
+        """The input gradients that the attack takes of each example in training."""
+        return self.steps + 1
 
     def craft(self, task):
         """Solve for the images whose activations are nearest to the guides'."""

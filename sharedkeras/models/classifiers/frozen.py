@@ -8,7 +8,7 @@ from keras import ops
 from sharedkeras import backend
 from sharedkeras.layers import GaussianStochastic
 from sharedkeras.models.classifiers.fold import fold
-from sharedkeras.models.classifiers.functional import functional, inference
+from sharedkeras.models.classifiers.functional import functional, inference, last_dense
 from sharedkeras.models.classifiers.multiply_adds import multiply_adds
 from sharedkeras.models.classifiers.outputs import pick
 
@@ -186,15 +186,25 @@ class FrozenClassifier:
         """Return a view of the same network whose output is a layer's activation.
 
         Args:
-            layer: str, the layer's name.
+            layer: str, the layer's name, or None for the last one before the dense layer of logits.
 
         Returns:
             `FrozenClassifier` that gives the layer's output: of several the first, but of a
             `GaussianStochastic` layer the mean and not the sample.
+
+        Raises:
+            ValueError: if there is no such layer.
         """
-        layer = self.unfolded.get_layer(layer)
-        outputs = keras.tree.flatten(layer.output)
-        wanted = outputs[1] if type(layer) is GaussianStochastic else outputs[0]
+        if layer is None:
+            _, wanted = last_dense(self.unfolded)
+            layer, node, _ = wanted._keras_history
+            outputs = layer._inbound_nodes[node].output_tensors
+        else:
+            layer = self.unfolded.get_layer(layer)
+            outputs = keras.tree.flatten(layer.output)
+            wanted = outputs[0]
+        if type(layer) is GaussianStochastic:
+            wanted = outputs[1]
         return FrozenClassifier(keras.Model(self.unfolded.input, wanted))
 
     def compiled(self, key, fn):

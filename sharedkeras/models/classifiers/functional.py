@@ -46,3 +46,31 @@ def inference(network):
     parameters = inspect.signature(network.call).parameters.values()
     takes = any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
     return {"training": False} if takes else {}
+
+
+def last_dense(network):
+    """Find the dense layer that gives a network's logits, and the features that it reads.
+
+    Args:
+        network: what `functional` returns.
+
+    Returns:
+        `(layer, features)`: a `keras.layers.Dense` and a symbolic tensor of the network's graph.
+
+    Raises:
+        ValueError: if the network's graph is not known, or does not end in a dense layer.
+    """
+    output = getattr(network, "output", None)  # A subclassed network has none.
+    if not hasattr(output, "_keras_history"):
+        raise ValueError(
+            "`network` must be functional or Sequential, of one output. "
+            f"Received: network={network.name!r} of type {type(network).__name__}"
+        )
+    last, node, _ = output._keras_history
+    if not isinstance(last, keras.layers.Dense):
+        raise ValueError(
+            "`network` must end in a dense layer of logits. "
+            f"Received: network={network.name!r}, whose last step is {type(last).__name__}"
+        )
+    (features,) = last._inbound_nodes[node].input_tensors
+    return last, features
