@@ -83,6 +83,12 @@ flags.DEFINE_bool(
     "Train with the other processes of this job, which read and write one --run_dir: those of the "
     "variables KERAS_DISTRIBUTION_*, or that JAX finds (Slurm, Open MPI, TPU).",
 )
+flags.DEFINE_integer(
+    "steps_per_execution",
+    1,
+    "Updates before the program looks at signals and losses; more than 1 where one takes milliseconds.",
+    lower_bound=1,
+)
 flags.DEFINE_integer("max_steps", None, "Stop after that many updates.", lower_bound=1)
 flags.DEFINE_integer(
     "eval_examples",
@@ -448,6 +454,7 @@ def _train(recipe, run_dir):
         announce=_announce(recipe, run_dir),
         distribution=FLAGS.distribution,
         find=zoo.find,
+        steps_per_execution=FLAGS.steps_per_execution,
     )
     if FLAGS.join and not training.part():
         return  # The first process judges and exports.

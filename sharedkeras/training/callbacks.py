@@ -14,6 +14,7 @@ from sharedkeras.evaluation import evaluate
 from sharedkeras.files import save_network, write_atomically
 from sharedkeras.models import FrozenClassifier
 from sharedkeras.training import checkpoint
+from sharedkeras.training.counting import CountsUpdates
 from sharedkeras.training.divergence import check_finite
 
 _LONGEST_WITHOUT = 300.0  # Seconds, the most that a kill may cost unless more is asked for.
@@ -86,8 +87,10 @@ class SettleAverage(keras.callbacks.Callback):
         )
 
 
-class MaxSteps(keras.callbacks.Callback):
+class MaxSteps(CountsUpdates):
     """Stops a run after a number of updates, counted over all its epochs.
+
+    Where Keras makes several updates between two calls, it stops after those in which the number falls.
 
     Args:
         steps: int, at least 1.
@@ -96,17 +99,16 @@ class MaxSteps(keras.callbacks.Callback):
     def __init__(self, steps):
         super().__init__()
         self.steps = steps
-        self.done = None
 
     def on_train_begin(self, logs=None):
-        """Read how many updates were made before."""
-        self.done = int(ops.convert_to_numpy(self.model.update.value))
-        self.model.stop_training = self.done >= self.steps
+        """Stop at once if they were made before."""
+        super().on_train_begin(logs)
+        self.model.stop_training = self.updates >= self.steps
 
     def on_train_batch_end(self, batch, logs=None):
-        """Count an update."""
-        self.done += 1
-        self.model.stop_training = self.done >= self.steps
+        """Stop if they are made."""
+        super().on_train_batch_end(batch, logs)
+        self.model.stop_training = self.updates >= self.steps
 
 
 class RobustValidation(keras.callbacks.Callback):

@@ -2,11 +2,11 @@
 
 import math
 
-import keras
 import numpy as np
 from keras import ops
 
 from sharedkeras.training import checkpoint
+from sharedkeras.training.counting import CountsUpdates
 
 _LEAP = 3.0
 """Times the first loss. A sound run falls; residual networks that leap so far seldom recover."""
@@ -16,30 +16,32 @@ class DivergedError(RuntimeError):
     """A loss or a weight is not finite; the message names the update."""
 
 
-class _ReadsLosses(keras.callbacks.Callback):
+class _ReadsLosses(CountsUpdates):
     """Reads the loss of each update only while the next one runs, so that no device waits for it."""
 
     def __init__(self):
         super().__init__()
         self._loss = None
 
-    def see(self, loss, batch):
+    def see(self, loss, count):
         """Look at a loss.
 
         Args:
             loss: float, the mean since the epoch began.
-            batch: int, the update's place in its epoch.
+            count: int, the updates since the epoch began.
         """
         raise NotImplementedError
 
     def on_train_begin(self, logs=None):
         """Forget what another run left unread."""
+        super().on_train_begin(logs)
         self._loss = None
 
     def on_train_batch_end(self, batch, logs=None):
         """See the loss of the update before."""
         self._read()
-        self._loss = ((logs or {}).get("loss"), batch)
+        super().on_train_batch_end(batch, logs)
+        self._loss = ((logs or {}).get("loss"), self.updates_of_epoch)
 
     def on_epoch_end(self, epoch, logs=None):
         """See the last loss."""
@@ -64,38 +66,21 @@ class StopWhenDiverged(_ReadsLosses):
     def __init__(self, probe=None):
         super().__init__()
         self.probe = probe
-        self._done = 0
-        self._batch = -1
-
-    def on_train_begin(self, logs=None):
-        """Read how many updates were made before."""
-        super().on_train_begin(logs)
-        self._done = int(ops.convert_to_numpy(self.model.update.value))
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Count batches from the epoch's beginning, as Keras does."""
-        self._batch = -1
-
-    def on_train_batch_end(self, batch, logs=None):
-        """Check the loss of the update before."""
-        super().on_train_batch_end(batch, logs)
-        self._done += batch - self._batch
-        self._batch = batch
 
     def on_epoch_end(self, epoch, logs=None):
         """Check the last loss, and everything that is about to be kept."""
         super().on_epoch_end(epoch, logs)
-        check_finite(self.model, self._done)
+        check_finite(self.model, self.updates)
         if self.probe is not None:
             outputs = ops.convert_to_numpy(self.model(self.probe, training=False))
             if not np.isfinite(outputs).all():
                 bad = outputs[~np.isfinite(outputs)].flat[0]
-                raise _diverged("an output of the network", self._done, bad)
+                raise _diverged("an output of the network", self.updates, bad)
 
-    def see(self, loss, batch):
+    def see(self, loss, count):
         """Refuse a loss that is not finite."""
         if not math.isfinite(loss):
-            raise _diverged("the loss", self._done, loss)
+            raise _diverged("the loss", self.updates, loss)
 
 
 class WatchLoss(_ReadsLosses):
@@ -117,11 +102,11 @@ class WatchLoss(_ReadsLosses):
         super().on_epoch_end(epoch, logs)
         self._is_over = True
 
-    def see(self, loss, batch):
+    def see(self, loss, count):
         """Compare an update's own loss with the first one."""
         if self._is_over:
             return
-        (mean, done), count = self._before, batch + 1
+        mean, done = self._before
         own = (loss * count - mean * done) / (count - done)  # Keras logs the mean of the epoch.
         self._before = loss, count
         if self._first is None:

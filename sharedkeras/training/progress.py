@@ -3,13 +3,12 @@
 import math
 import time
 
-import keras
-from keras import ops
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from sharedkeras.durations import duration
+from sharedkeras.training.counting import CountsUpdates
 
 _LINE_SECONDS = 60.0
 """Between two lines of a log in mid-epoch."""
@@ -17,7 +16,7 @@ _BAR_SECONDS = 0.5
 """Between two looks at the loss: each waits for the device."""
 
 
-class RunProgress(keras.callbacks.Callback):
+class RunProgress(CountsUpdates):
     """Show how far a run is, its measures, and how long the whole of it still takes.
 
     On a terminal a bar, and a line for each epoch that has ended; in a log the lines alone, and one a
@@ -53,8 +52,7 @@ class RunProgress(keras.callbacks.Callback):
             transient=True,
         )
         self._task = None
-        self._updates = self._epoch = 0
-        self._batch = -1
+        self._epoch = 0
         self._began = self._from = None
         self._told = self._epoch_began = time.perf_counter()
 
@@ -65,28 +63,24 @@ class RunProgress(keras.callbacks.Callback):
     def __exit__(self, *_):
         self._bar.stop()
 
-    def on_train_begin(self, logs=None):
-        """Read how many updates were made before."""
-        self._updates = int(ops.convert_to_numpy(self.model.update.value))
-
     def on_epoch_begin(self, epoch, logs=None):
         """Begin the epoch's bar."""
-        self._epoch, self._batch = epoch, -1
+        super().on_epoch_begin(epoch, logs)
+        self._epoch = epoch
         self._epoch_began = time.perf_counter()
         if self._task is not None:
             self._bar.remove_task(self._task)
         self._task = self._bar.add_task(self._name, total=self._per_epoch, rest=self._ending())
-        self._bar.update(self._task, completed=self._updates - epoch * self._per_epoch)
+        self._bar.update(self._task, completed=self.updates - epoch * self._per_epoch)
 
     def on_train_batch_end(self, batch, logs=None):
         """Count the updates, and tell of them from time to time."""
-        self._updates += batch - self._batch
-        self._batch = batch
+        super().on_train_batch_end(batch, logs)
         now = time.perf_counter()
         if self._began is None:
             self._began, self._from = now, self._done()
         pause = _LINE_SECONDS if self._bar.disable else _BAR_SECONDS
-        in_epoch = self._updates - self._epoch * self._per_epoch
+        in_epoch = self.updates - self._epoch * self._per_epoch
         if not self._show or now - self._told < pause or in_epoch >= self._per_epoch:
             return
         self._told = now
@@ -101,10 +95,10 @@ class RunProgress(keras.callbacks.Callback):
         if not self._show:
             return
         now = time.perf_counter()
-        if self._updates == (epoch + 1) * self._per_epoch:
+        if self.updates == (epoch + 1) * self._per_epoch:
             done = duration(now - self._epoch_began)
         else:
-            done = f"{self._updates - epoch * self._per_epoch:,} of {self._per_epoch:,} updates"
+            done = f"{self.updates - epoch * self._per_epoch:,} of {self._per_epoch:,} updates"
         parts = [self._name, done, _measures(logs or {}), self._ending(ended=epoch + 1)]
         line = "  ".join(part for part in parts if part)
         if self._bar.disable:
@@ -137,9 +131,9 @@ class RunProgress(keras.callbacks.Callback):
 
     def _done(self, ended=None):
         """Return the cost of what is done; the validation of an epoch counts when it has ended."""
-        if ended is not None and self._updates >= ended * self._per_epoch:
+        if ended is not None and self.updates >= ended * self._per_epoch:
             return self._cost(ended, 0)
-        return self._cost(self._epoch, self._updates - self._epoch * self._per_epoch)
+        return self._cost(self._epoch, self.updates - self._epoch * self._per_epoch)
 
     def _cost(self, epochs, updates):
         cost = math.fsum(training + validation for training, validation in self._costs[:epochs])
@@ -148,7 +142,7 @@ class RunProgress(keras.callbacks.Callback):
         return cost
 
     def _ending(self, ended=None):
-        if self._updates >= self._end:
+        if self.updates >= self._end:
             return ""
         left = self.seconds_left(ended)
         return "" if left is None else f"about {duration(left)} to go"

@@ -15,7 +15,7 @@ import numpy as np
 from keras import ops
 
 from sharedkeras import backend, data
-from sharedkeras.arguments import need_between
+from sharedkeras.arguments import need_between, need_count
 from sharedkeras.files import (
     locked,
     make_directory,
@@ -190,13 +190,14 @@ def identify(recipe, x, y):
     }
 
 
-def prepare(recipe, *, steps_per_epoch, initial=None):
+def prepare(recipe, *, steps_per_epoch, initial=None, steps_per_execution=1):
     """Build a recipe's network and compiled trainer, with all seeds set from the recipe's.
 
     Args:
         recipe: `Recipe`.
         steps_per_epoch: int, updates an epoch.
         initial: `keras.Model` whose weights the network begins with, or None.
+        steps_per_execution: int, as in `keras.Model.compile`.
 
     Returns:
         `RobustTrainer`, whose `new_layers` are the layers that take no weights of `initial`, by name.
@@ -224,7 +225,7 @@ def prepare(recipe, *, steps_per_epoch, initial=None):
         optimizer = keras.optimizers.SGD(rate, momentum=_MOMENTUM)
     else:
         optimizer = keras.optimizers.Adam(rate)
-    trainer.compile(optimizer=optimizer)
+    trainer.compile(optimizer=optimizer, steps_per_execution=steps_per_execution)
     trainer.steps_per_epoch = steps_per_epoch
     trainer.new_layers = new
     return trainer
@@ -299,6 +300,7 @@ def fit(
     verbose="auto",
     distribution=None,
     find=load_network,
+    steps_per_execution=1,
 ):
     """Train as a recipe says and keep everything in a run directory.
 
@@ -325,6 +327,9 @@ def fit(
             all of them see; only it announces and shows progress. It is no part of the recipe, so that a
             run goes on with another number of devices.
         find: `find(source)` returns the network that `recipe.initial_weights` names, such as `zoo.find`.
+        steps_per_execution: int, at least 1, updates that are made before the host looks at anything: a
+            signal, `max_steps`, a loss. Of use where an update takes milliseconds. It is no part of the
+            recipe: the weights are the same.
 
     Returns:
         `Run`.
@@ -340,6 +345,7 @@ def fit(
     need_between(0, None, checkpoint_seconds=checkpoint_seconds)
     if max_steps is not None and max_steps < 1:
         raise ValueError(f"`max_steps` must be at least 1. Received: max_steps={max_steps}")
+    need_count(steps_per_execution=steps_per_execution)
     source = {"data_dir": data_dir, "download": download, "validation_size": recipe.validation_size}
     train = data.load(recipe.dataset, "train", **source)
     held_out = data.load(recipe.dataset, "validation", **source) if recipe.validation_size else None
@@ -374,6 +380,7 @@ def fit(
             checkpoint_seconds=checkpoint_seconds,
             announce=announce if first else None,
             verbose=verbose if first else 0,
+            steps_per_execution=steps_per_execution,
         )
 
 
@@ -390,6 +397,7 @@ def _fit(
     checkpoint_seconds,
     announce,
     verbose,
+    steps_per_execution,
 ):
     """Train in a directory that is held; `fit` says what that leaves."""
     number, processes = backend.process()
@@ -408,7 +416,12 @@ def _fit(
         drop_remainder=True,
         part=(number, processes),
     )
-    trainer = prepare(recipe, steps_per_epoch=len(batches), initial=initial)
+    trainer = prepare(
+        recipe,
+        steps_per_epoch=len(batches),
+        initial=initial,
+        steps_per_execution=steps_per_execution,
+    )
     start, history, spent = 0, {}, 0.0
     if resume:
         start, history, spent = checkpoint.restore_newest(

@@ -69,6 +69,17 @@ def test_time_left_by_what_epochs_cost(clock):
         assert progress.seconds_left() == pytest.approx(2 * 1400.0)
 
 
+def test_updates_made_together_never_pass_the_epochs_end(clock, capsys):
+    with begun(show=2) as progress:
+        progress.set_params({"steps": 10})
+        for batch, done in ((3, 4), (7, 8), (11, 10)):  # Four at a time; Keras names the last one 11.
+            progress.on_train_batch_end(batch)
+            assert progress.updates == progress.updates_of_epoch == done
+        clock.seconds = 60.0
+        progress.on_epoch_end(0)
+    assert capsys.readouterr().out.startswith("epoch 1 of 3  60 s")
+
+
 def test_a_run_that_ends_early(clock):
     with begun(show=0, last_update=12) as progress:
         progress.on_train_batch_end(0)

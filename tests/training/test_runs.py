@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -322,6 +323,24 @@ def test_max_steps(tmp_path):
     assert not checkpoint.listed(run.run_dir / "checkpoints")
     assert (run.run_dir / "last.keras").exists()
     assert (run.run_dir / "best.keras").exists()
+
+
+def test_updates_made_together_leave_what_single_ones_leave(unbroken, tmp_path, capsys):
+    count = 600 // 50
+    together = training.fit(TINY, tmp_path / "d", verbose=2, steps_per_execution=5)
+    assert together.updates == unbroken.updates == TINY.epochs * count
+    assert not re.search(r"\d of \d+ updates", capsys.readouterr().out)  # No epoch was cut short.
+    for one, two in zip(together.network.weights, unbroken.network.weights, strict=True):
+        np.testing.assert_allclose(*map(ops.convert_to_numpy, (one, two)), atol=1e-6)
+    for name in ("epoch", "loss", "val_natural", "val_robust"):
+        np.testing.assert_allclose(together.history[name], unbroken.history[name], rtol=1e-5)
+
+
+def test_updates_made_together_are_counted_one_by_one(tmp_path):
+    run = training.fit(TINY, tmp_path / "d", verbose=0, steps_per_execution=5, max_steps=6)
+    assert run.updates == 10  # Those in which the sixth falls.
+    with pytest.raises(ValueError, match="steps_per_execution"):
+        training.fit(TINY, tmp_path / "e", verbose=0, steps_per_execution=0)
 
 
 def test_other_run_is_refused(unbroken):
