@@ -2,9 +2,10 @@
 
     python -m benchmarks.zoo.exports --n=1000 --out=benchmarks/results/zoo_exports.md
 
-The network is exported and the file read back as a network of its own, which APGD-CE and APGD-T attack
-by its own gradients; onnxruntime, which is what a deployment runs, says of every image that they leave
-whether the file recognises it. The same images, drawn at random, and the same draws for both.
+The network is exported and the file read back as a network of its own, which is attacked by its own
+gradients; onnxruntime, which is what a deployment runs, says of every image that is left whether the
+file recognises it. The same images, drawn at random, and the same draws for both. An attack goes on with
+those that the ones before it have not broken.
 """
 
 import pathlib
@@ -24,6 +25,7 @@ from sharedkeras.files import write_atomically
 _NAMES = flags.DEFINE_list("names", [], "Entries of the zoo; default: all.")
 _N = flags.DEFINE_integer("n", 1000, "Test images.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the images and the attacks.")
+_ATTACKS = flags.DEFINE_list("attacks", ["apgd-ce", "apgd-t"], "Attacks, by name.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Images at once.", lower_bound=1)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Directory of the data.")
 _OUT = flags.DEFINE_string("out", None, "Markdown file to write; printed in any case.")
@@ -40,14 +42,15 @@ _HEAD = (
 
 
 def judge(network, x, y, rows, card):
-    """Return the report of APGD-CE and APGD-T."""
+    """Return the report of the attacks, in the ball of the card."""
+    ball = {"norm": card["norm"], "epsilon": card["epsilon"]}
     return evaluation.autoattack(
         network,
         x,
         y,
-        norm=card["norm"],
-        epsilon=card["epsilon"],
-        version="quick",
+        **ball,
+        version="custom",
+        attacks=evaluation.named_attacks(_ATTACKS.value, dataset=card["dataset"], **ball),
         batch_size=_BATCH_SIZE.value,
         seed=_SEED.value,
         index=rows,
@@ -98,7 +101,7 @@ def main(_):
         for name in _NAMES.value or zoo.names():
             lines.append(f"| {' | '.join(row(name, directory))} |")
             print(lines[-1], flush=True)
-    told = f"APGD-CE and APGD-T, {_N.value} random test images, seed {_SEED.value}"
+    told = f"{', '.join(_ATTACKS.value)}; {_N.value} random test images, seed {_SEED.value}"
     lines += ["", f"{told}; {backend.version()}, onnxruntime {onnxruntime.__version__}."]
     if _OUT.value:
         write_atomically(pathlib.Path(_OUT.value), "\n".join(lines) + "\n")
