@@ -286,8 +286,8 @@ class Recipe:
         little of the image.
 
         Compared on ResNet-18 of width 16, 8,000 images of CIFAR-10, 3 epochs, two seeds
-        (`benchmarks/results/stability.md`): beta 0.02, 0.1 (in proportion), 0.5, 4; with and without
-        ramp and warm-up; lambda 0, 0.001, 0.1; alpha 0.5, 0.75, 1; starting scales 0.1 and 0.69.
+        (`benchmarks/results/stability.md`): beta 0.02, 0.1 (in proportion), 0.5, 1, 4; with and
+        without ramp and warm-up; lambda 0, 0.001, 0.1; alpha 0.5, 0.75, 1; starting scales 0.1 and 0.69.
 
         Args:
             epochs: int, at least 1.
