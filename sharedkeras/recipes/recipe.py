@@ -32,7 +32,7 @@ class Recipe:
         epsilon: float above 0, bound of the training attack, in its norm, and of the one that
             validates, in units of an image in [0, 1].
         attack: str, a name of `sharedkeras.attacks.registry`, or None for the objective's own attack.
-        attack_options: dict of the attack's fields, `epsilon` aside.
+        attack_options: dict of the attack's fields, `epsilon` aside; a norm other than "linf" is added.
         curriculum: tuple of `(share, options)`: fields of the attack that change when that share of the
             epochs, in (0, 1), is done.
         latent: bool, whether the network has the stochastic layer.
@@ -186,6 +186,8 @@ class Recipe:
         self.make_objective()
         self.make_curriculum()
         self.make_learning_rate(steps_per_epoch=1)
+        if self.norm != "linf":  # Said, so that whoever reads the values need not know the attack.
+            object.__setattr__(self, "attack_options", {**self.attack_options, "norm": self.norm})
 
     @property
     def trained_epochs(self):

@@ -146,7 +146,7 @@ def test_any_field_of_a_recipe_from_the_command_line():
         },
         "--attack=cw --epsilon=1.5 --attack_options=c=2": {
             "attack": "cw",
-            "attack_options": {"c": 2},
+            "attack_options": {"c": 2, "norm": "l2"},
             "curriculum": [],
             "epsilon": 1.5,
         },

@@ -120,6 +120,8 @@ def test_a_run_is_validated_in_the_norm_of_its_attack():
         assert sorted(found) == ["pgd", "square"]
         assert {(a.norm, a.epsilon) for a in found.values()} == {(norm, recipe.epsilon)}
         assert recipe.make_attack().norm == recipe.norm == norm
+        # What a card's evidence is compared with.
+        assert recipe.attack_options.get("norm", "linf") == norm
 
 
 def test_margins_and_rates_of_mma():

@@ -226,7 +226,7 @@ def test_a_renewal_that_is_refused_changes_nothing(run, published, tmp_path):
     [
         ({}, "linf"),
         ({"attack": "n-fgsm"}, "linf"),
-        ({"attack": "cw"}, "l2"),
+        ({"attack": "cw", "attack_options": {"c": 2.0, "norm": "l2"}}, "l2"),
         ({"attack_options": {"norm": "l2"}}, "l2"),
     ],
 )
