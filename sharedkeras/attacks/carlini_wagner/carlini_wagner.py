@@ -92,7 +92,7 @@ class CarliniWagner(Attack):
 
     @property
     def gradients(self):
-        """The input gradients that the attack takes of each example in training."""
+        """The most input gradients that the attack takes of an example, and as many in a graph."""
         return self.steps * _RULES[self.compat](self).values_of_c * self.eot_samples
 
     @property
