@@ -219,25 +219,28 @@ def test_bad_arguments(arguments):
         attacks.PGD(**arguments)
 
 
+# What else they ask: the guides' activations, and which images are wrong as they are.
+FURTHER = {"representation": 1, "cw": 1}
+
+
 @pytest.mark.parametrize("name", registry.names())
 def test_training_attacks_say_what_they_cost(classifier, batch, name):
-    x, y = batch
-    attack = registry.get(name)(epsilon=0.05)
+    x, _ = batch
+    y = numpy(classifier.predict(x)).argmax(axis=1).astype("int32")
+    # C&W counts what an example needed: all of one step for each of three c, where none succeeds.
+    options = {"steps": 1, "search_steps": 3, "learning_rate": 1e-4} if name == "cw" else {}
+    attack = registry.get(name)(epsilon=0.05, **options)
+    assert name != "cw" or attack.gradients == 3
 
-    def craft(x, y):  # As in training: in a graph another solver serves the representation attack.
+    def queries(x, y):
         return attack.run(classifier, x, y, seed=0).queries
 
-    queries = numpy(backend.compile(craft)(ops.convert_to_tensor(x), ops.convert_to_tensor(y)))
     # One forward pass for each gradient, and one to see what came out.
-    expected = attack.gradients + 1
-    if name == "representation":
-        expected += 1  # The guides' activations.
-    if name != "cw":
-        np.testing.assert_array_equal(queries, expected)
-        return
-    # It looks first which images are wrong as they are, and counts the steps that an example needed.
-    assert np.all((queries >= 2) & (queries <= expected + 1)) and queries.max() > 2
-    assert registry.get(name)(steps=7, search_steps=3).gradients == 21
+    expected = attack.gradients + 1 + FURTHER.get(name, 0)
+    in_graph = backend.compile(queries)(ops.convert_to_tensor(x), ops.convert_to_tensor(y))
+    np.testing.assert_array_equal(numpy(in_graph), expected)
+    if name != "representation":  # Outside of a graph SciPy solves, at its own pace.
+        np.testing.assert_array_equal(numpy(queries(x, y)), expected)
 
 
 def test_unknown_training_attack():
