@@ -93,7 +93,7 @@ flags.DEFINE_integer("max_steps", None, "Stop after that many updates.", lower_b
 flags.DEFINE_integer(
     "eval_examples",
     None,
-    "Test images attacked at the end; 0: none; default: all of MNIST, 1,000 of CIFAR.",
+    "Test images attacked at the end; 0: none; default: all of MNIST, elsewhere at most 1,000.",
     lower_bound=0,
 )
 flags.DEFINE_list(
@@ -105,7 +105,8 @@ flags.DEFINE_bool("export", True, "Write and check a SavedModel and an ONNX file
 flags.DEFINE_bool("deterministic", False, "Make every operation return the same bits each time.")
 
 _TRIAL_PARITY_IMAGES = 64
-_MOST_IMAGES = 1000  # Attacked at the end unless told otherwise; of MNIST all are.
+_MOST_IMAGES = 1000  # Attacked at the end unless told otherwise; of the whole of MNIST all are.
+_AT_ONCE = 128  # Attacked together at the end, where a recipe trains on fewer.
 
 _FIELDS = {
     "epochs": flags.DEFINE_integer,
@@ -320,7 +321,7 @@ def _evaluate(recipe, run_dir, weights, clock):
     wanted = FLAGS.eval_examples
     if wanted == 0:
         return None
-    if wanted is None and not recipe.dataset.startswith("mnist"):
+    if wanted is None and recipe.dataset != "mnist":
         wanted = _MOST_IMAGES
     images = judged_images.load_judged_images(
         recipe.dataset,
@@ -338,7 +339,8 @@ def _evaluate(recipe, run_dir, weights, clock):
         images.x,
         images.y,
         evaluation.named_attacks(names, dataset=recipe.dataset, norm=recipe.norm, epsilon=epsilon),
-        batch_size=recipe.batch_size,
+        # Few images at once leave cores idle; a size that was asked for may be all that memory bears.
+        batch_size=FLAGS.batch_size or max(recipe.batch_size, _AT_ONCE),
         seed=recipe.seed,
         index=images.index,
         settings={

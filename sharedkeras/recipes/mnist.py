@@ -36,14 +36,16 @@ RECIPES = (
         dataset="mnist-mini",
         model="cnn",
         epsilon=0.3,
-        attack_options={"step_size": 0.15, "steps": 3},
-        curriculum=((2 / 3, {"step_size": 0.075, "steps": 7}),),
-        epochs=3,
-        # So few images need many updates, at a rate that only a warm-up bears: worth nine points under
-        # PGD-40 against batches of 128 at 1e-3, six epochs of PGD-7.
-        batch_size=64,
+        attack_options={"step_size": 0.2, "steps": 2},
+        curriculum=((1 / 2, {"step_size": 0.1, "steps": 5}),),
+        epochs=2,
+        # So few images need many updates, at a rate that only a warm-up bears: on 2,000 training images
+        # of MNIST that are not in this set, 97.5 % and 91.9 % under PGD-40 (seed 1: 97.4 and 90.7),
+        # where three epochs of batches of 64, at PGD-3 and PGD-7, give 97.8 and 92.8 in 1.3 times the
+        # time, and two of them 97.2 and 89.5.
+        batch_size=32,
         optimizer="adam",
-        learning_rate=5e-3,
+        learning_rate=4e-3,
         schedule="one-cycle",
         weight_decay=0.0,
         objective_options={"beta": 1.0},
