@@ -1,11 +1,13 @@
 """Attacks the ONNX file of each network of the zoo and compares it with the network.
 
     python -m benchmarks.zoo.exports --n=1000 --out=benchmarks/results/zoo_exports.md
+    python -m benchmarks.zoo.exports --n=200 --names=cifar10-resnet18-nfgsm --out=...  # a line anew
 
 The network is exported and the file read back as a network of its own, which is attacked by its own
 gradients; onnxruntime, which is what a deployment runs, says of every image that is left whether the
 file recognises it. The same images, drawn at random, and the same draws for both. An attack goes on with
-those that the ones before it have not broken.
+those that the ones before it have not broken. With `--names` the other lines of the file stay, so that
+a large network can be judged on fewer images; each line says on how many.
 """
 
 import pathlib
@@ -31,6 +33,7 @@ _DATA_DIR = flags.DEFINE_string("data_dir", None, "Directory of the data.")
 _OUT = flags.DEFINE_string("out", None, "Markdown file to write; printed in any case.")
 _HEAD = (
     "network",
+    "images",
     "epsilon",
     "natural %",
     "natural, file %",
@@ -83,6 +86,7 @@ def row(name, directory):
     theirs = [ops.convert_to_numpy(network(x[at : at + size])) for at in range(0, len(x), size)]
     return (
         name,
+        str(len(x)),
         f"{card['epsilon']:g}",
         f"{100 * own.clean:.1f}",
         f"{100 * np.mean(clean):.1f}",
@@ -93,18 +97,37 @@ def row(name, directory):
     )
 
 
+def kept(path, told):
+    """Return the lines of an earlier table by network, where it tells of the same attacks."""
+    if path is None or not path.exists():
+        return {}
+    text = path.read_text()
+    if told not in text:
+        raise app.UsageError(
+            f"{path} must be a table of the same attacks, seed and versions, of which lines can stay: "
+            f"{told!r}. Remove it, or name another file in --out"
+        )
+    lines = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    return {line.split(" | ")[0].removeprefix("| "): line for line in lines}
+
+
 def main(_):
-    """Print a line for each network, and write the table that is asked for."""
-    lines = [f"| {' | '.join(_HEAD)} |", f"|{' --- |' * len(_HEAD)}"]
-    print("\n".join(lines), flush=True)
+    """Print a line for each network, and write the table that is asked for after each."""
+    head = [f"| {' | '.join(_HEAD)} |", f"|{' --- |' * len(_HEAD)}"]
+    told = (
+        f"{', '.join(_ATTACKS.value)}; test images drawn at random, seed {_SEED.value}; "
+        f"{backend.version()}, onnxruntime {onnxruntime.__version__}."
+    )
+    out = pathlib.Path(_OUT.value) if _OUT.value else None
+    lines = kept(out, told) if _NAMES.value else {}
+    print("\n".join(head), flush=True)
     with tempfile.TemporaryDirectory() as directory:
         for name in _NAMES.value or zoo.names():
-            lines.append(f"| {' | '.join(row(name, directory))} |")
-            print(lines[-1], flush=True)
-    told = f"{', '.join(_ATTACKS.value)}; {_N.value} random test images, seed {_SEED.value}"
-    lines += ["", f"{told}; {backend.version()}, onnxruntime {onnxruntime.__version__}."]
-    if _OUT.value:
-        write_atomically(pathlib.Path(_OUT.value), "\n".join(lines) + "\n")
+            lines[name] = f"| {' | '.join(row(name, directory))} |"
+            print(lines[name], flush=True)
+            if out:
+                table = [lines[each] for each in zoo.names() if each in lines]
+                write_atomically(out, "\n".join([*head, *table, "", told]) + "\n")
 
 
 if __name__ == "__main__":
