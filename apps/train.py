@@ -106,7 +106,6 @@ flags.DEFINE_bool("deterministic", False, "Make every operation return the same 
 
 _TRIAL_PARITY_IMAGES = 64
 _MOST_IMAGES = 1000  # Attacked at the end unless told otherwise; of the whole of MNIST all are.
-_AT_ONCE = 128  # Attacked together at the end, where a recipe trains on fewer.
 
 _FIELDS = {
     "epochs": flags.DEFINE_integer,
@@ -339,8 +338,7 @@ def _evaluate(recipe, run_dir, weights, clock):
         images.x,
         images.y,
         evaluation.named_attacks(names, dataset=recipe.dataset, norm=recipe.norm, epsilon=epsilon),
-        # Few images at once leave cores idle; a size that was asked for may be all that memory bears.
-        batch_size=FLAGS.batch_size or max(recipe.batch_size, _AT_ONCE),
+        batch_size=_at_once(recipe),
         seed=recipe.seed,
         index=images.index,
         settings={
@@ -355,6 +353,12 @@ def _evaluate(recipe, run_dir, weights, clock):
     )
     print(evaluation.text_table(report))
     return results.write_report(run_dir, report, run=run_dir)
+
+
+def _at_once(recipe):
+    # Few images leave cores idle. MNIST's are so small that 128 fit anywhere; of larger ones the size
+    # that a run trains on may be all that memory bears, on a resumed run too, which repeats no flag.
+    return max(recipe.batch_size, 128) if recipe.dataset.startswith("mnist") else recipe.batch_size
 
 
 def _epsilon(recipe):
